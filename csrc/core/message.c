@@ -11,6 +11,7 @@ srm_message *srm_message_new(uint32_t size, uint8_t channel, uint8_t flags) {
         message->size = size;
         message->channel = channel;
         message->flags = flags;
+        message->kind = 0;
     }
     return message;
 }

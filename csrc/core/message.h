@@ -1,5 +1,5 @@
-/* message - one message of the application, in one allocation, from the moment it is accepted to the moment it
- * is consumed. The same struct travels through queues between threads (`next`), waits in the outbox of the
+/* message - one message of the application, in one allocation, from the moment it is accepted to the moment
+ * it is consumed. The same struct travels through queues between threads (`next`), waits in the outbox of the
  * sender until the peer's application consumed it, and is filled by the inbox of the receiver.
  *
  * Ownership: exactly one owner at a time; a function that "takes" a message frees it or hands it on.
@@ -9,8 +9,9 @@
 
 #include "base.h"
 
-#define SRM_MESSAGE_TEXT 0x01            /* the application sent text; carried to the peer */
-#define SRM_MESSAGE_MAYBE_DUPLICATE 0x02 /* a process that died may have consumed it already; carried to the peer */
+#define SRM_MESSAGE_TEXT 0x01 /* the application sent text; carried to the peer */
+#define SRM_MESSAGE_MAYBE_DUPLICATE                                                                          \
+    0x02 /* a process that died may have consumed it already; carried to the peer */
 
 typedef struct srm_message {
     struct srm_message *next; /* whoever owns the message may link it */
@@ -19,7 +20,8 @@ typedef struct srm_message {
     uint32_t size;            /* bytes in data */
     uint8_t channel;
     uint8_t flags; /* SRM_MESSAGE_* */
-    uint8_t data[];
+    uint8_t kind;  /* what a queue carries it as: an srmudp_event_kind, or a command of the driver */
+    _Alignas(8) uint8_t data[];
 } srm_message;
 
 /* A new message with room for `size` bytes, everything but `data` set; NULL when there is no memory. */
