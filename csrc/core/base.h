@@ -19,12 +19,24 @@ typedef int64_t srm_time;
 #define SRM_MILLISECOND ((srm_time)1000000)
 #define SRM_SECOND ((srm_time)1000000000)
 
-static inline srm_time srm_time_min(srm_time a, srm_time b) { return a < b ? a : b; }
-static inline srm_time srm_time_max(srm_time a, srm_time b) { return a > b ? a : b; }
-static inline uint64_t srm_u64_min(uint64_t a, uint64_t b) { return a < b ? a : b; }
-static inline uint64_t srm_u64_max(uint64_t a, uint64_t b) { return a > b ? a : b; }
-static inline size_t srm_size_min(size_t a, size_t b) { return a < b ? a : b; }
-static inline size_t srm_size_max(size_t a, size_t b) { return a > b ? a : b; }
+static inline srm_time srm_time_min(srm_time a, srm_time b) {
+    return a < b ? a : b;
+}
+static inline srm_time srm_time_max(srm_time a, srm_time b) {
+    return a > b ? a : b;
+}
+static inline uint64_t srm_u64_min(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+static inline uint64_t srm_u64_max(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+static inline size_t srm_size_min(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+static inline size_t srm_size_max(size_t a, size_t b) {
+    return a > b ? a : b;
+}
 
 /* Borrowed bytes, by value. `data` may be NULL only when `size` is 0. */
 typedef struct srm_span {
@@ -50,8 +62,7 @@ typedef struct srm_entropy {
 /* Checks our own invariants, also in release builds (CPython compiles extensions with NDEBUG). Never for
  * anything a peer or a caller can choose: those get an error. Prints file, line and expression, aborts. */
 _Noreturn void srm_assert_failed(const char *file, int line, const char *expression);
-#define SRM_ASSERT(expression)                                                                                   \
-    ((expression) ? (void)0 : srm_assert_failed(__FILE__, __LINE__, #expression))
+#define SRM_ASSERT(expression) ((expression) ? (void)0 : srm_assert_failed(__FILE__, __LINE__, #expression))
 
 #define SRM_COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -27,7 +27,9 @@ typedef struct srm_writer {
 static inline srm_reader srm_reader_of(srm_span span) {
     return (srm_reader){.at = span.data, .end = span.data + span.size, .failed = false};
 }
-static inline size_t srm_reader_left(const srm_reader *r) { return (size_t)(r->end - r->at); }
+static inline size_t srm_reader_left(const srm_reader *r) {
+    return (size_t)(r->end - r->at);
+}
 
 /* The next `size` bytes, borrowed; an empty span and `failed` when fewer are left. */
 static inline srm_span srm_read_bytes(srm_reader *r, uint64_t size) {
@@ -61,9 +63,15 @@ static inline uint8_t srm_read_u8(srm_reader *r) {
     }
     return *r->at++;
 }
-static inline uint16_t srm_read_u16(srm_reader *r) { return (uint16_t)srm_read_uint(r, 2); }
-static inline uint32_t srm_read_u32(srm_reader *r) { return (uint32_t)srm_read_uint(r, 4); }
-static inline uint64_t srm_read_u64(srm_reader *r) { return srm_read_uint(r, 8); }
+static inline uint16_t srm_read_u16(srm_reader *r) {
+    return (uint16_t)srm_read_uint(r, 2);
+}
+static inline uint32_t srm_read_u32(srm_reader *r) {
+    return (uint32_t)srm_read_uint(r, 4);
+}
+static inline uint64_t srm_read_u64(srm_reader *r) {
+    return srm_read_uint(r, 8);
+}
 static inline uint64_t srm_read_varint(srm_reader *r) {
     if (r->failed || r->at == r->end) {
         r->failed = true;
@@ -71,15 +79,24 @@ static inline uint64_t srm_read_varint(srm_reader *r) {
     }
     size_t size = (size_t)1 << (*r->at >> 6);
     uint64_t value = srm_read_uint(r, size);
-    return size == 1 ? value & 0x3f : size == 2 ? value & 0x3fff : size == 4 ? value & 0x3fffffff : value & SRM_VARINT_MAX;
+    return size == 1   ? value & 0x3f
+           : size == 2 ? value & 0x3fff
+           : size == 4 ? value & 0x3fffffff
+                       : value & SRM_VARINT_MAX;
 }
 
 static inline srm_writer srm_writer_of(uint8_t *data, size_t size) {
     return (srm_writer){.start = data, .at = data, .end = data + size, .failed = false};
 }
-static inline size_t srm_writer_left(const srm_writer *w) { return (size_t)(w->end - w->at); }
-static inline size_t srm_writer_used(const srm_writer *w) { return (size_t)(w->at - w->start); }
-static inline srm_span srm_writer_span(const srm_writer *w) { return srm_span_of(w->start, srm_writer_used(w)); }
+static inline size_t srm_writer_left(const srm_writer *w) {
+    return (size_t)(w->end - w->at);
+}
+static inline size_t srm_writer_used(const srm_writer *w) {
+    return (size_t)(w->at - w->start);
+}
+static inline srm_span srm_writer_span(const srm_writer *w) {
+    return srm_span_of(w->start, srm_writer_used(w));
+}
 
 /* Reserves the next `size` bytes and returns them, or NULL when there is no room. */
 static inline uint8_t *srm_write_reserve(srm_writer *w, size_t size) {
@@ -106,10 +123,18 @@ static inline void srm_write_uint(srm_writer *w, uint64_t value, size_t size) { 
     for (size_t i = size; at != NULL && i > 0; i--, value >>= 8)
         at[i - 1] = (uint8_t)value;
 }
-static inline void srm_write_u8(srm_writer *w, uint8_t value) { srm_write_uint(w, value, 1); }
-static inline void srm_write_u16(srm_writer *w, uint16_t value) { srm_write_uint(w, value, 2); }
-static inline void srm_write_u32(srm_writer *w, uint32_t value) { srm_write_uint(w, value, 4); }
-static inline void srm_write_u64(srm_writer *w, uint64_t value) { srm_write_uint(w, value, 8); }
+static inline void srm_write_u8(srm_writer *w, uint8_t value) {
+    srm_write_uint(w, value, 1);
+}
+static inline void srm_write_u16(srm_writer *w, uint16_t value) {
+    srm_write_uint(w, value, 2);
+}
+static inline void srm_write_u32(srm_writer *w, uint32_t value) {
+    srm_write_uint(w, value, 4);
+}
+static inline void srm_write_u64(srm_writer *w, uint64_t value) {
+    srm_write_uint(w, value, 8);
+}
 
 /* Bytes a varint takes: 1, 2, 4 or 8. `value` must be at most SRM_VARINT_MAX. */
 static inline size_t srm_varint_size(uint64_t value) {

@@ -16,4 +16,6 @@ srm_message *srm_message_new(uint32_t size, uint8_t channel, uint8_t flags) {
     return message;
 }
 
-void srm_message_free(srm_message *message) { free(message); }
+void srm_message_free(srm_message *message) {
+    free(message);
+}

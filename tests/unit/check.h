@@ -3,8 +3,8 @@
  *     TEST(rangeset_merges_neighbours) { CHECK(...); CHECK_EQ(a, b); }
  *     int main(int argc, char **argv) { return check_main(argc, argv); }
  *
- * Every TEST registers itself. Arguments select tests by a part of their name. A failed CHECK prints where and
- * what, and ends that test; the program then exits with 1. The last line is "N passed, M failed".
+ * Every TEST registers itself. Arguments select tests by a part of their name. A failed CHECK prints where
+ * and what, and ends that test; the program then exits with 1. The last line is "N passed, M failed".
  */
 #ifndef CHECK_H
 #define CHECK_H
@@ -23,39 +23,39 @@ typedef struct check_test {
 static check_test *check_first, **check_last = &check_first;
 static jmp_buf check_escape;
 
-#define TEST(test_name)                                                                                          \
-    static void test_name(void);                                                                                 \
-    __attribute__((constructor)) static void check_register_##test_name(void) {                                  \
-        static check_test test = {#test_name, test_name, NULL};                                                  \
-        *check_last = &test;                                                                                     \
-        check_last = &test.next;                                                                                 \
-    }                                                                                                            \
+#define TEST(test_name)                                                                                      \
+    static void test_name(void);                                                                             \
+    __attribute__((constructor)) static void check_register_##test_name(void) {                              \
+        static check_test test = {#test_name, test_name, NULL};                                              \
+        *check_last = &test;                                                                                 \
+        check_last = &test.next;                                                                             \
+    }                                                                                                        \
     static void test_name(void)
 
-#define CHECK(condition)                                                                                         \
-    do {                                                                                                         \
-        if (!(condition)) {                                                                                      \
-            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);                            \
-            longjmp(check_escape, 1);                                                                            \
-        }                                                                                                        \
+#define CHECK(condition)                                                                                     \
+    do {                                                                                                     \
+        if (!(condition)) {                                                                                  \
+            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);                        \
+            longjmp(check_escape, 1);                                                                        \
+        }                                                                                                    \
     } while (0)
 
-#define CHECK_EQ(actual, expected)                                                                               \
-    do {                                                                                                         \
-        long long check_a = (long long)(actual), check_e = (long long)(expected);                                \
-        if (check_a != check_e) {                                                                                \
-            fprintf(stderr, "%s:%d: %s is %lld, expected %s = %lld\n", __FILE__, __LINE__, #actual, check_a,     \
-                    #expected, check_e);                                                                         \
-            longjmp(check_escape, 1);                                                                            \
-        }                                                                                                        \
+#define CHECK_EQ(actual, expected)                                                                           \
+    do {                                                                                                     \
+        long long check_a = (long long)(actual), check_e = (long long)(expected);                            \
+        if (check_a != check_e) {                                                                            \
+            fprintf(stderr, "%s:%d: %s is %lld, expected %s = %lld\n", __FILE__, __LINE__, #actual, check_a, \
+                    #expected, check_e);                                                                     \
+            longjmp(check_escape, 1);                                                                        \
+        }                                                                                                    \
     } while (0)
 
-#define CHECK_MEM(actual, expected, size)                                                                        \
-    do {                                                                                                         \
-        if (memcmp((actual), (expected), (size)) != 0) {                                                         \
-            fprintf(stderr, "%s:%d: bytes of %s differ from %s\n", __FILE__, __LINE__, #actual, #expected);      \
-            longjmp(check_escape, 1);                                                                            \
-        }                                                                                                        \
+#define CHECK_MEM(actual, expected, size)                                                                    \
+    do {                                                                                                     \
+        if (memcmp((actual), (expected), (size)) != 0) {                                                     \
+            fprintf(stderr, "%s:%d: bytes of %s differ from %s\n", __FILE__, __LINE__, #actual, #expected);  \
+            longjmp(check_escape, 1);                                                                        \
+        }                                                                                                    \
     } while (0)
 
 static inline int check_main(int argc, char **argv) {
