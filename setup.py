@@ -76,7 +76,8 @@ extension = Extension(
         "-fstack-protector-strong",
         "-U_FORTIFY_SOURCE",
         "-D_FORTIFY_SOURCE=2",
-        *("-iquote" + folder for folder in ("csrc", "csrc/core", "csrc/nat", "csrc/driver")),
+        # As in csrc/Makefile: no module of ours may hide a system header of its name.
+        *("-iquotecsrc", "-idirafter", "csrc/core", "-idirafter", "csrc/nat", "-idirafter", "csrc/driver"),
     ],
     extra_link_args=[*link_flags, "-lpthread", "-lm"],
     py_limited_api=stable_abi,
