@@ -47,8 +47,11 @@ class BuildExtension(build_ext):
     """The usual ``build_ext``, with the libraries looked up only when something is built, on all processors."""
 
     def build_extension(self, ext: Extension) -> None:
-        add_library(ext, "libuv", "1.40", os.environ.get("AUTOPROX_UV_PREFIX"))
-        add_library(ext, "libsodium", "1.0.18", os.environ.get("AUTOPROX_SODIUM_PREFIX"))
+        uv, sodium = os.environ.get("AUTOPROX_UV_PREFIX"), os.environ.get("AUTOPROX_SODIUM_PREFIX")
+        add_library(ext, "libuv", "1.40", uv)
+        add_library(ext, "libsodium", "1.0.18", sodium)
+        # What an earlier build left in build/ may have been linked otherwise.
+        self.force = self.force or bool(uv or sodium)
         compile_in_turn = self.compiler.compile
 
         def compile_at_once(sources: list[str], **options: Any) -> list[str]:
@@ -66,7 +69,7 @@ link_flags = [] if sys.platform == "darwin" else ["-Wl,-z,relro,-z,now", "-Wl,--
 extension = Extension(
     "autoprox._srmudp",
     sources=sorted(chain(*(glob(f"csrc/{layer}/*.c") for layer in ("core", "nat", "driver", "binding")))),
-    depends=glob("csrc/*/*.h"),
+    depends=[*glob("csrc/*/*.h"), "setup.py"],
     include_dirs=["csrc/include"],
     define_macros=[("_GNU_SOURCE", "1"), *([("Py_LIMITED_API", "0x030B0000")] if stable_abi else [])],
     extra_compile_args=[
