@@ -1,8 +1,8 @@
-"""Writes the test vectors of this folder as one C header: `python3 to_header.py [OUT.h]` (default: standard output).
+"""Writes the test vectors of this folder as one C header: `python3 to_header.py [OUT.h]`.
 
-Each X_vectors.json becomes `static const struct X_vectors X_vectors`, with the names of the JSON: objects are structs,
-lists are arrays, hexadecimal strings are srm_span, numbers and truth values are int. Other strings are explanations
-and left out.
+Each X_vectors.json becomes `static const struct X_vectors X_vectors`, with the names of the JSON: objects are
+structs, lists are arrays, hexadecimal strings are srm_span, numbers and truth values are int. Other strings
+are explanations and left out. Without OUT.h the header goes to standard output.
 """
 
 import json
@@ -38,7 +38,10 @@ def type_of(value: Any, depth: int) -> tuple[str, str]:
         before, behind = type_of(value[0], depth)
         return before, f"[{len(value)}]{behind}"
     pad = "    " * (depth + 1)
-    lines = [f"{pad}{b}{name}{e};\n" for name, item in members(value).items() for b, e in [type_of(item, depth + 1)]]
+    lines = []
+    for name, item in members(value).items():
+        before, behind = type_of(item, depth + 1)
+        lines.append(f"{pad}{before}{name}{behind};\n")
     return "struct {\n" + "".join(lines) + "    " * depth + "} ", ""
 
 
@@ -54,7 +57,10 @@ def literal(value: Any) -> str:
 
 
 def header(folder: Path) -> str:
-    parts = ["/* Made by tests/vectors/to_header.py. */\n#ifndef VECTORS_H\n#define VECTORS_H\n\n", '#include "base.h"\n\n']
+    parts = [
+        "/* Made by tests/vectors/to_header.py. */\n",
+        '#ifndef VECTORS_H\n#define VECTORS_H\n\n#include "base.h"\n\n',
+    ]
     for path in sorted(folder.glob("*_vectors.json")):
         value = json.loads(path.read_text(encoding="utf-8"))
         before, behind = type_of(value, 0)
