@@ -18,7 +18,7 @@ NOT_BYTES = ("_dec", "commit", "date", "_ascii")  # ends of names whose value on
 def is_data(name: str, value: Any) -> bool:
     if isinstance(value, dict):
         return bool(members(value))
-    return not isinstance(value, str) or bool(HEX.fullmatch(value)) and not name.endswith(NOT_BYTES)
+    return not isinstance(value, str) or (bool(HEX.fullmatch(value)) and not name.endswith(NOT_BYTES))
 
 
 def members(value: dict[str, Any]) -> dict[str, Any]:
