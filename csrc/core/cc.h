@@ -4,13 +4,23 @@
  * In:  packets sent; for each ACK (or loss time-out) one srm_cc_sample with what it newly acknowledged and
  * lost, the RTT and a delivery-rate sample (draft-ietf-ccwg-bbr section 4.1.2); spurious losses; path resets.
  * Out: window (bytes), pacing rate (bytes a second), send quantum (bytes in one burst).
+ *
+ * Two controllers: cc_bbr.h and cc_cubic.h. Neither allocates; srm_cc holds the state of either.
  */
 #ifndef SRM_CC_H
 #define SRM_CC_H
 
-#include "base.h"
+#include "cc_bbr.h"
+#include "cc_cubic.h"
 
 typedef enum srm_cc_kind { SRM_CC_BBR, SRM_CC_CUBIC } srm_cc_kind;
+
+/* What a window is counted in where an RFC says packets or SMSS, bytes: the largest datagram that is ever
+ * sent, so that a path with smaller ones gets a packet more rather than less. */
+#define SRM_CC_PACKET ((uint64_t)1472)
+#define SRM_CC_INITIAL_WINDOW (10 * SRM_CC_PACKET) /* RFC 9002 section 7.2 */
+#define SRM_CC_QUANTUM_MAX ((uint64_t)65536)       /* largest burst: one batch of the driver */
+#define SRM_CC_RATE_MAX ((uint64_t)1 << 40)        /* no pacing rate is above it, bytes a second */
 
 /* The state of delivery when a packet was sent; kept in the packet's record and handed back when it is
  * acknowledged or lost. */
@@ -54,7 +64,7 @@ typedef struct srm_cc_sample {
     bool rate_app_limited;
 } srm_cc_sample;
 
-typedef struct srm_cc srm_cc; /* cc.c holds the union of all controllers' states, so no allocation */
+typedef struct srm_cc srm_cc;
 
 typedef struct srm_cc_table {
     const char *name; /* as in Config.congestion_control: "bbr", "cubic" */
@@ -65,5 +75,57 @@ typedef struct srm_cc_table {
                              uint64_t bytes); /* every packet of the newest loss event arrived after all */
     void (*on_idle_restart)(srm_cc *cc, srm_time now); /* sending again after nothing was in flight */
 } srm_cc_table;
+
+extern const srm_cc_table srm_cc_bbr_table;
+extern const srm_cc_table srm_cc_cubic_table;
+
+/* A controller of either kind. A copy is a controller of its own. */
+struct srm_cc {
+    srm_cc_kind kind;
+    const srm_cc_table *table;
+    /* What comes out; each controller keeps them up to date. */
+    uint64_t window;
+    uint64_t pacing_rate;
+    uint64_t send_quantum;
+    union {
+        srm_bbr bbr;
+        srm_cubic cubic;
+    };
+};
+
+/* A fresh path at `now`: nothing is known about it. Also starts anew after a change of path. */
+void srm_cc_init(srm_cc *cc, srm_cc_kind kind, srm_time now);
+
+/* A packet of `bytes` was sent; `in_flight` includes it. After srm_cc_on_idle_restart, if that is due. */
+void srm_cc_on_sent(srm_cc *cc, srm_time now, uint64_t bytes, uint64_t in_flight);
+/* One ACK or loss time-out. A spurious loss that the same event shows is reported before. */
+void srm_cc_on_sample(srm_cc *cc, const srm_cc_sample *sample);
+/* Every packet of the newest loss event, `bytes` together, has arrived after all. */
+void srm_cc_on_spurious_loss(srm_cc *cc, srm_time now, uint64_t bytes);
+/* The next packet goes out while nothing is in flight. */
+void srm_cc_on_idle_restart(srm_cc *cc, srm_time now);
+
+/* Bytes that may be in flight. */
+static inline uint64_t srm_cc_window(const srm_cc *cc) {
+    return cc->window;
+}
+/* Bytes a second; 1 to SRM_CC_RATE_MAX. */
+static inline uint64_t srm_cc_pacing_rate(const srm_cc *cc) {
+    return cc->pacing_rate;
+}
+/* Bytes that are best sent in one burst; up to SRM_CC_QUANTUM_MAX. */
+static inline uint64_t srm_cc_send_quantum(const srm_cc *cc) {
+    return cc->send_quantum;
+}
+
+/* ---- for the controllers ---- */
+
+/* Bytes a second that `bytes` in `interval` (at least 1 ns counts) make; at most SRM_CC_RATE_MAX. */
+uint64_t srm_cc_rate_of(uint64_t bytes, srm_time interval);
+/* Bytes that `rate` carries in `interval`. */
+uint64_t srm_cc_bytes_of(uint64_t rate, srm_time interval);
+/* Sets the pacing rate, within its bounds, and the send quantum that goes with it: what 1 ms carries, at
+ * least two packets. */
+void srm_cc_set_rate(srm_cc *cc, uint64_t rate);
 
 #endif

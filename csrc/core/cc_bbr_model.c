@@ -1,0 +1,127 @@
+#include "cc.h"
+
+#define LOSS_MEMORY (7.0 / 8)
+#define LOSS_TRUST 1.5 /* the rate of a single round varies around the learned one */
+#define REPAIR_SHARE 0.9
+
+void srm_bbr_model_init(srm_bbr_model *model, srm_time now) {
+    *model = (srm_bbr_model){.min_rtt = SRM_TIME_NEVER,
+                             .min_rtt_at = now,
+                             .probe_rtt_min = SRM_TIME_NEVER,
+                             .probe_rtt_min_at = now,
+                             .extra_start = now};
+}
+
+/* ---- rounds and bandwidth ---- */
+
+void srm_bbr_model_start_round(srm_bbr_model *model, uint64_t delivered) {
+    model->round_end = delivered;
+}
+
+void srm_bbr_model_on_round(srm_bbr_model *model, const srm_cc_sample *sample) {
+    model->round_start = sample->acked_bytes > 0 && sample->rate_prior_delivered >= model->round_end;
+    if (!model->round_start)
+        return;
+    srm_bbr_model_start_round(model, sample->delivered);
+    model->rounds++;
+}
+
+void srm_bbr_model_on_rate(srm_bbr_model *model, uint64_t rate, bool app_limited) {
+    if (!app_limited || rate >= srm_bbr_model_max_bw(model))
+        model->bw_now = srm_u64_max(model->bw_now, rate);
+}
+
+uint64_t srm_bbr_model_max_bw(const srm_bbr_model *model) {
+    return srm_u64_max(model->bw_now, model->bw_before);
+}
+
+void srm_bbr_model_next_cycle(srm_bbr_model *model) {
+    if (model->bw_now == 0)
+        return; /* only an idle application in this cycle */
+    model->bw_before = model->bw_now;
+    model->bw_now = 0;
+}
+
+/* ---- round-trip time ---- */
+
+void srm_bbr_model_on_rtt(srm_bbr_model *model, const srm_cc_sample *sample) {
+    srm_time now = sample->now;
+    if (sample->rtt_min > 0)
+        model->smoothed = sample->rtt_smoothed;
+    model->probe_rtt_expired = now > model->probe_rtt_min_at + SRM_BBR_PROBE_RTT_EACH;
+    if (sample->rtt > 0 && (sample->rtt < model->probe_rtt_min || model->probe_rtt_expired)) {
+        model->probe_rtt_min = sample->rtt;
+        model->probe_rtt_min_at = now;
+    }
+    bool expired = now > model->min_rtt_at + SRM_BBR_MIN_RTT_LIFE;
+    if (model->probe_rtt_min < model->min_rtt || expired) {
+        model->min_rtt = model->probe_rtt_min;
+        model->min_rtt_at = model->probe_rtt_min_at;
+    }
+}
+
+bool srm_bbr_model_has_queue(const srm_bbr_model *model) {
+    if (model->min_rtt == SRM_TIME_NEVER)
+        return false;
+    return model->smoothed > model->min_rtt + srm_time_max(model->min_rtt / 8, SRM_BBR_RTT_NOISE);
+}
+
+uint64_t srm_bbr_model_bdp(const srm_bbr_model *model, uint64_t bw, uint64_t unknown) {
+    if (model->min_rtt == SRM_TIME_NEVER)
+        return unknown;
+    return srm_cc_bytes_of(bw, srm_time_max(model->min_rtt, SRM_BBR_RTT_FLOOR));
+}
+
+/* ---- aggregation ---- */
+
+static void remember_extra(srm_bbr_model *model, uint64_t extra, uint32_t rounds) {
+    if (model->rounds - model->extra_slot_round >= rounds) {
+        model->extra_before = model->extra_now;
+        model->extra_now = 0;
+        model->extra_slot_round = model->rounds;
+    }
+    model->extra_now = srm_u64_max(model->extra_now, extra);
+}
+
+void srm_bbr_model_on_extra(srm_bbr_model *model, const srm_cc_sample *sample, uint64_t bw, uint64_t window,
+                            bool steady) {
+    uint64_t expected = srm_cc_bytes_of(bw, sample->now - model->extra_start);
+    if (model->extra_delivered <= expected) { /* that bunch is over */
+        model->extra_delivered = 0;
+        model->extra_start = sample->now;
+        expected = 0;
+    }
+    model->extra_delivered += sample->acked_bytes;
+    remember_extra(model, srm_u64_min(model->extra_delivered - expected, window),
+                   steady ? SRM_BBR_EXTRA_ROUNDS : 1);
+}
+
+uint64_t srm_bbr_model_extra(const srm_bbr_model *model) {
+    return srm_u64_max(model->extra_now, model->extra_before);
+}
+
+/* ---- loss ---- */
+
+void srm_bbr_model_learn_loss(srm_bbr_model *model, uint64_t lost, uint64_t acked) {
+    model->loss_lost = model->loss_lost * LOSS_MEMORY + (double)lost;
+    model->loss_sent = model->loss_sent * LOSS_MEMORY + (double)(lost + acked);
+}
+
+double srm_bbr_model_random_loss(const srm_bbr_model *model) {
+    if (model->loss_sent <= 0)
+        return 0;
+    double rate = model->loss_lost / model->loss_sent;
+    return rate < SRM_BBR_RANDOM_LOSS_MAX ? rate : SRM_BBR_RANDOM_LOSS_MAX;
+}
+
+double srm_bbr_model_repair(const srm_bbr_model *model) {
+    return srm_bbr_model_has_queue(model) ? 1 : 1 / (1 - REPAIR_SHARE * srm_bbr_model_random_loss(model));
+}
+
+bool srm_bbr_model_congested(const srm_bbr_model *model, uint64_t lost, uint64_t sent, double far) {
+    double own = LOSS_TRUST * srm_bbr_model_random_loss(model);
+    double beyond = (double)lost - own * (double)sent;
+    if (beyond > far * (double)sent && lost >= SRM_BBR_LOSS_PACKETS * SRM_CC_PACKET)
+        return true;
+    return beyond > SRM_BBR_LOSS_THRESH * (double)sent && srm_bbr_model_has_queue(model);
+}

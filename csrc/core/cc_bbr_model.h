@@ -1,0 +1,98 @@
+/* cc_bbr_model - what BBR knows about the path: rounds, bandwidth, round-trip time, how bunched ACKs are, and
+ * how much of the loss is the path's own. draft-ietf-ccwg-bbr section 5.5, and the last for our own sake:
+ *
+ * Random loss (radio, a broken cable) is there at any speed; loss that comes of a full queue comes with a
+ * raised RTT and goes away at lower speed. So the loss rate is learned in rounds in which BBR sends no faster
+ * than the path delivers and the RTT is low. It serves twice: loss is a sign of congestion only beyond it
+ * (srm_bbr_model_congested), and what is sent is more than what is to arrive, by srm_bbr_model_repair.
+ *
+ * Rates are bytes a second, volumes bytes.
+ */
+#ifndef SRM_CC_BBR_MODEL_H
+#define SRM_CC_BBR_MODEL_H
+
+#include "base.h"
+
+struct srm_cc_sample;
+
+#define SRM_BBR_MIN_RTT_LIFE (10 * SRM_SECOND)  /* MinRTTFilterLen */
+#define SRM_BBR_PROBE_RTT_EACH (5 * SRM_SECOND) /* ProbeRTTInterval */
+#define SRM_BBR_EXTRA_ROUNDS 5                  /* two slots of it make ExtraAckedFilterLen = 10 */
+#define SRM_BBR_LOSS_THRESH 0.02                /* LossThresh */
+#define SRM_BBR_LOSS_FAR 0.10                   /* beyond it loss is congestion even if the RTT is low */
+#define SRM_BBR_LOSS_FAR_STARTUP 0.25           /* the same in Startup, whose loss rates are of few packets */
+#define SRM_BBR_LOSS_PACKETS 6                  /* fewer packets lost tell nothing; StartupFullLossCnt */
+#define SRM_BBR_RANDOM_LOSS_MAX 0.20            /* no more loss than this is believed to be random */
+#define SRM_BBR_RTT_NOISE                                                                                    \
+    (2 * SRM_MILLISECOND) /* a queue: smoothed RTT > min_rtt + max(1/8 min_rtt, this)                        \
+                           */
+/* A shorter min_rtt counts as this much where it says how much is to be in flight: within one machine, what
+ * delays an ACK is scheduling, which a round trip of 50 us measured in a quiet moment says nothing about. */
+#define SRM_BBR_RTT_FLOOR SRM_MILLISECOND
+
+typedef struct srm_bbr_model {
+    uint64_t round_end; /* `delivered` at the start of this round: it ends with the ACK of a later packet */
+    uint32_t rounds;
+    bool round_start; /* the present sample starts a round */
+
+    uint64_t bw_now; /* largest rate of this ProbeBW cycle, and of the one before */
+    uint64_t bw_before;
+
+    srm_time min_rtt; /* SRM_TIME_NEVER: no sample yet */
+    srm_time min_rtt_at;
+    srm_time probe_rtt_min; /* the lowest in SRM_BBR_PROBE_RTT_EACH */
+    srm_time probe_rtt_min_at;
+    bool probe_rtt_expired;
+    srm_time smoothed;
+
+    uint64_t extra_now; /* largest excess of ACKs in this slot of rounds, and in the one before */
+    uint64_t extra_before;
+    uint32_t extra_slot_round;
+    srm_time extra_start;
+    uint64_t extra_delivered;
+
+    double loss_lost; /* of the last rounds, each counting 7/8 of the next */
+    double loss_sent;
+} srm_bbr_model;
+
+/* Nothing known. */
+void srm_bbr_model_init(srm_bbr_model *model, srm_time now);
+
+/* The round that now begins ends when something sent from here on is acknowledged. */
+void srm_bbr_model_start_round(srm_bbr_model *model, uint64_t delivered);
+/* Sets round_start. */
+void srm_bbr_model_on_round(srm_bbr_model *model, const struct srm_cc_sample *sample);
+
+/* Takes a rate sample; one of an application that was idle counts only if it is the largest. */
+void srm_bbr_model_on_rate(srm_bbr_model *model, uint64_t rate, bool app_limited);
+/* The largest rate of this cycle and the one before; 0: no sample yet. */
+uint64_t srm_bbr_model_max_bw(const srm_bbr_model *model);
+/* A new cycle: the one before the last is forgotten. */
+void srm_bbr_model_next_cycle(srm_bbr_model *model);
+
+/* Takes an RTT sample, or notices that the last ones are old. */
+void srm_bbr_model_on_rtt(srm_bbr_model *model, const struct srm_cc_sample *sample);
+/* Whether the RTT says that a queue stands. */
+bool srm_bbr_model_has_queue(const srm_bbr_model *model);
+/* What `bw` has under way in the shortest round trip; `unknown` before the first RTT sample. */
+uint64_t srm_bbr_model_bdp(const srm_bbr_model *model, uint64_t bw, uint64_t unknown);
+
+/* How much more is acknowledged at once than `bw` explains; at most `window`. `steady`: remembered for ten
+ * rounds rather than for one. */
+void srm_bbr_model_on_extra(srm_bbr_model *model, const struct srm_cc_sample *sample, uint64_t bw,
+                            uint64_t window, bool steady);
+uint64_t srm_bbr_model_extra(const srm_bbr_model *model);
+
+/* A round without acceleration and without a queue lost `lost` and delivered `acked`. */
+void srm_bbr_model_learn_loss(srm_bbr_model *model, uint64_t lost, uint64_t acked);
+/* The path's own loss rate, 0 to SRM_BBR_RANDOM_LOSS_MAX. */
+double srm_bbr_model_random_loss(const srm_bbr_model *model);
+/* How much more to send than is to arrive, as a factor. A little less than would make good for all random
+ * loss: if it is our own speed that makes for loss that looks random (a policer), each round then has less.
+ */
+double srm_bbr_model_repair(const srm_bbr_model *model);
+/* Whether losing `lost` of `sent` shows congestion: beyond the path's own loss, more than LossThresh and the
+ * RTT shows a queue, or more than `far`. */
+bool srm_bbr_model_congested(const srm_bbr_model *model, uint64_t lost, uint64_t sent, double far);
+
+#endif

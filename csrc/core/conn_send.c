@@ -1,0 +1,344 @@
+#include "conn.h"
+
+#include "msgframe.h"
+
+/* What goes out next: the packets of one link at a time, as many as fit one batch. */
+
+typedef struct packet_plan {
+    srm_conn *conn;
+    srm_link *link;
+    srm_time now;
+    srmudp_address to;
+    bool data; /* messages may go in: window and pacing allow it, or it is a probe */
+    bool eliciting;
+    bool any;
+    bool probe; /* of the probe timer: whatever the window says */
+} packet_plan;
+
+static void record(packet_plan *p, uint8_t kind, uint8_t channel, uint64_t number, uint32_t offset,
+                   size_t length) {
+    srm_sent_frame frame = {
+        .kind = kind, .channel = channel, .number = number, .offset = offset, .length = (uint32_t)length};
+    (void)srm_sent_add_frame(&p->link->sent, &frame);
+    p->any = true;
+}
+
+static void write_ack(packet_plan *p, srm_writer *w) {
+    srm_acks *acks = &p->link->acks;
+    uint64_t largest;
+    if (!srm_acks_pending(acks) && !srm_acks_due(acks, p->now))
+        return;
+    if (!srm_acks_write(acks, p->now, w, srm_writer_left(w), &largest))
+        return;
+    record(p, SRM_SENT_ACK, 0, largest, 0, 0);
+    if (srm_acks_take_elicit(acks))
+        p->link->ping = true;
+}
+
+static void write_challenges(packet_plan *p, srm_writer *w) {
+    srm_link *link = p->link;
+    if (link->respond_due && srm_writer_left(w) >= 9 && srm_address_equal(&link->respond_to, &p->to)) {
+        link->respond_due = false;
+        srm_write_u8(w, SRM_FRAME_RESPONSE);
+        srm_write_bytes(w, srm_span_of(link->response, sizeof link->response));
+        p->any = p->eliciting = true;
+    }
+    if (link->challenge_due && srm_writer_left(w) >= 9 && srm_address_equal(&link->challenge_to, &p->to)) {
+        link->challenge_due = false;
+        link->challenge_at = p->now + link->challenge_wait;
+        link->challenge_wait *= 2;
+        srm_write_u8(w, SRM_FRAME_CHALLENGE);
+        srm_write_bytes(w, srm_span_of(link->challenge, sizeof link->challenge));
+        p->any = p->eliciting = true;
+    }
+}
+
+static void write_max_data(packet_plan *p, srm_writer *w) {
+    srm_link *link = p->link;
+    uint64_t limit;
+    if (srm_writer_left(w) < 9)
+        return;
+    if (!srm_inbox_max_data_due(&p->conn->inbox) && !link->max_data_due)
+        return;
+    limit = srm_inbox_max_data_announce(&p->conn->inbox);
+    link->max_data_due = false;
+    srm_write_u8(w, SRM_FRAME_MAX_DATA);
+    srm_write_varint(w, limit);
+    record(p, SRM_SENT_MAX_DATA, 0, limit, 0, 0);
+    p->eliciting = true;
+}
+
+static void write_consumed(packet_plan *p, srm_writer *w) {
+    uint8_t channel;
+    uint64_t next;
+    while (srm_writer_left(w) >= 10 && srm_inbox_next_consumed(&p->conn->inbox, &channel, &next)) {
+        srm_write_u8(w, SRM_FRAME_CONSUMED);
+        srm_write_u8(w, channel);
+        srm_write_varint(w, next);
+        record(p, SRM_SENT_CONSUMED, channel, next, 0, 0);
+        p->eliciting = true;
+    }
+}
+
+static void write_blocked(packet_plan *p, srm_writer *w) {
+    uint64_t need;
+    if (!p->link->blocked_due || srm_writer_left(w) < 9)
+        return;
+    p->link->blocked_due = false;
+    if (!srm_outbox_blocked(&p->conn->outbox, &need))
+        return;
+    srm_write_u8(w, SRM_FRAME_DATA_BLOCKED);
+    srm_write_varint(w, need);
+    record(p, SRM_SENT_BLOCKED, 0, need, 0, 0);
+    p->eliciting = true;
+}
+
+static void write_messages(packet_plan *p, srm_writer *w) {
+    srm_outbox *outbox = &p->conn->outbox;
+    srm_fragment fragment;
+    while (srm_outbox_next(outbox, srm_writer_left(w), &fragment)) {
+        srm_sent_frame frame = {.kind = SRM_SENT_MSG,
+                                .channel = fragment.message->channel,
+                                .number = fragment.message->number,
+                                .offset = fragment.offset,
+                                .length = fragment.length};
+        if (!srm_sent_add_frame(&p->link->sent, &frame))
+            return;
+        srm_msg_frame_write(w, &fragment);
+        srm_outbox_sent(outbox, &fragment);
+        p->any = p->eliciting = true;
+    }
+}
+
+static void write_frames(packet_plan *p, srm_writer *w) {
+    srm_link *link = p->link;
+    bool mine = srm_address_equal(&p->to, &link->remote);
+    write_challenges(p, w);
+    if (!mine || srm_conn_is_foreign(link))
+        return;
+    write_ack(p, w);
+    if (link == p->conn->current) {
+        write_max_data(p, w);
+        write_consumed(p, w);
+        write_blocked(p, w);
+        if (p->data)
+            write_messages(p, w);
+    }
+    if (link->ping && srm_writer_left(w) >= 1) {
+        link->ping = false;
+        srm_write_u8(w, SRM_FRAME_PING);
+        p->any = p->eliciting = true;
+    }
+    if (p->probe && p->any && srm_writer_left(w) >= 1)
+        srm_write_u8(w, SRM_FRAME_IMMEDIATE_ACK);
+}
+
+/* Whether the link has anything to say besides messages. */
+static bool control_due(const srm_conn *conn, const srm_link *link, srm_time now) {
+    if (link->ping || link->max_data_due || link->blocked_due || srm_acks_due(&link->acks, now))
+        return true;
+    return link == conn->current && (srm_inbox_max_data_due(&conn->inbox) ||
+                                     srm_inbox_consumed_since(&conn->inbox) <= now - SRM_CONSUMED_DELAY);
+}
+
+/* Writes one packet of at most `size` bytes; 0 when there is nothing to say. With `fill` it is padded to that
+ * size if more messages wait: only packets of one size make a batch. */
+static size_t build(packet_plan *p, uint8_t *buffer, size_t size, bool fill) {
+    srm_link *link = p->link;
+    srm_packet_out out;
+    if (!srm_sent_begin(&link->sent))
+        return 0;
+    srm_link_packet_begin(link, buffer, size, &out);
+    p->any = p->eliciting = false;
+    write_frames(p, &out.w);
+    if (!p->any) {
+        srm_sent_abort(&link->sent);
+        return 0;
+    }
+    if (fill && p->data && srm_outbox_ready(&p->conn->outbox))
+        srm_write_zeros(&out.w, srm_writer_left(&out.w));
+    size_t total = srm_link_packet_finish(link, &out);
+    bool off_path = !srm_address_equal(&p->to, &link->remote);
+    uint64_t before = link->sent.in_flight;
+    srm_sent_commit(&link->sent, p->now, total,
+                    (p->eliciting ? SRM_SENT_ELICITING : 0) | (p->probe ? SRM_SENT_PTO_PROBE : 0) |
+                        (off_path ? SRM_SENT_OFF_PATH : 0));
+    if (p->eliciting && !off_path) {
+        if (before == 0)
+            srm_cc_on_idle_restart(&link->cc, p->now);
+        srm_cc_on_sent(&link->cc, p->now, total, link->sent.in_flight);
+        srm_pacer_on_sent(&link->pacer, p->now, total);
+    }
+    p->conn->totals.udp_bytes_sent += total;
+    return total;
+}
+
+/* Less room than this is not worth a packet with messages. */
+static size_t least_room(const srm_link *link) {
+    return srm_mtu_current(&link->mtu) / 2;
+}
+
+/* Bytes of messages that may go now. */
+static size_t budget(const srm_conn *conn, srm_link *link, srm_time now) {
+    uint64_t window = srm_cc_window(&link->cc);
+    if (link != conn->current || link->sent.in_flight >= window)
+        return 0;
+    uint64_t room = window - link->sent.in_flight;
+    uint64_t paced =
+        srm_pacer_allowance(&link->pacer, now, srm_cc_pacing_rate(&link->cc), srm_cc_send_quantum(&link->cc));
+    return (size_t)srm_u64_min(room, paced);
+}
+
+/* Fills the batch with packets of one size; the last may be shorter. */
+static size_t build_batch(packet_plan *p, uint8_t *buffer, size_t capacity, bool batch, size_t *segment) {
+    srm_link *link = p->link;
+    size_t mtu = srm_mtu_current(&link->mtu), total = 0, left = budget(p->conn, link, p->now);
+    size_t limit = batch ? srm_size_min(capacity, SRM_TRANSMIT_MAX_BYTES) : mtu;
+    for (size_t count = 0; count < SRM_TRANSMIT_MAX_SEGMENTS && limit - total >= mtu; count++) {
+        bool control = control_due(p->conn, link, p->now);
+        p->probe = link->probes > 0;
+        p->data = p->probe || (left >= least_room(link) && srm_outbox_ready(&p->conn->outbox));
+        if (!p->data && !control)
+            break;
+        size_t allowed = count == 0 ? mtu : *segment, size = build(p, buffer + total, allowed, batch);
+        if (size == 0)
+            break;
+        if (p->probe)
+            link->probes--;
+        left -= srm_size_min(left, size);
+        total += size;
+        if (count == 0)
+            *segment = size;
+        if (size < allowed)
+            break;
+    }
+    return total;
+}
+
+/* A CONFIRM, with the first packet under the new keys behind it. */
+static size_t build_confirm(packet_plan *p, uint8_t *buffer) {
+    srm_link *link = p->link;
+    link->confirm[34] = (uint8_t)(link->confirm[34] == 255 ? 2 : link->confirm[34]);
+    memcpy(buffer, link->confirm, link->confirm_size);
+    link->confirm[34]++;
+    link->confirm_at = p->now + link->confirm_wait;
+    link->confirm_wait = srm_time_min(2 * link->confirm_wait, SRM_CONFIRM_MAX);
+    p->data = link == p->conn->current && budget(p->conn, link, p->now) > 0;
+    size_t size = build(p, buffer + link->confirm_size, SRM_DATAGRAM_MIN_MTU - link->confirm_size, false);
+    return link->confirm_size + size;
+}
+
+static size_t build_probe(packet_plan *p, uint8_t *buffer) {
+    srm_link *link = p->link;
+    size_t size = srm_mtu_probe_wanted(&link->mtu, p->now);
+    if (link != p->conn->current || size == 0 || link->confirm != NULL || !srm_conn_alive(p->conn) ||
+        !srm_sent_begin(&link->sent))
+        return 0;
+    srm_packet_out out;
+    srm_link_packet_begin(link, buffer, size, &out);
+    srm_write_u8(&out.w, SRM_FRAME_PING);
+    srm_write_zeros(&out.w, srm_writer_left(&out.w));
+    record(p, SRM_SENT_PROBE, 0, 0, 0, size);
+    SRM_ASSERT(srm_link_packet_finish(link, &out) == size);
+    srm_sent_commit(&link->sent, p->now, size, SRM_SENT_ELICITING | SRM_SENT_MTU_PROBE);
+    srm_mtu_on_probe_sent(&link->mtu, p->now, size);
+    p->conn->totals.udp_bytes_sent += size;
+    return size;
+}
+
+static size_t build_close(packet_plan *p, uint8_t *buffer) {
+    srm_link *link = p->link;
+    srm_packet_out out;
+    if (!srm_sent_begin(&link->sent))
+        return 0;
+    link->close_due = false;
+    link->close_at = p->now + link->close_wait;
+    link->close_wait *= 2;
+    srm_link_packet_begin(link, buffer, SRM_DATAGRAM_MIN_MTU, &out);
+    srm_write_u8(&out.w, SRM_FRAME_CLOSE);
+    srm_write_varint(&out.w, link == p->conn->current ? p->conn->close_code : SRM_CLOSE_PEER_BUSY);
+    srm_write_varint(&out.w, 0);
+    size_t size = srm_link_packet_finish(link, &out);
+    srm_sent_commit(&link->sent, p->now, size, 0);
+    p->conn->totals.udp_bytes_sent += size;
+    return size;
+}
+
+static bool transmit_link(srm_conn *conn, srm_link *link, srm_time now, uint8_t *buffer, size_t capacity,
+                          bool batch, srm_transmit *out) {
+    packet_plan p = {.conn = conn, .link = link, .now = now, .to = link->remote};
+    size_t size = 0, segment = 0;
+    if (link->state == SRM_LINK_CLOSING) {
+        size = link->close_due ? build_close(&p, buffer) : 0;
+    } else if (link->confirm != NULL && link->confirm_at <= now) {
+        size = build_confirm(&p, buffer);
+    } else {
+        srm_link_update_keys(link, now);
+        if (link->respond_due || link->challenge_due) {
+            p.to = link->respond_due ? link->respond_to : link->challenge_to;
+            size = build(&p, buffer, SRM_DATAGRAM_MIN_MTU, false);
+        }
+        if (size == 0)
+            size = build_probe(&p, buffer);
+        if (size == 0) {
+            p.to = link->remote;
+            size = build_batch(&p, buffer, capacity, batch, &segment);
+        }
+    }
+    *out = (srm_transmit){.to = p.to, .size = size, .segment = segment > 0 ? segment : size, .ecn = 0};
+    return size > 0;
+}
+
+/* Everything the application gave is under way: rate samples now tell its speed, not the path's. */
+static void note_app_limited(srm_conn *conn, srm_time now) {
+    srm_link *link = conn->current;
+    if (link == NULL || conn->ended)
+        return;
+    if (!srm_outbox_ready(&conn->outbox) && budget(conn, link, now) > 0)
+        srm_sent_app_limited(&link->sent);
+    uint64_t need;
+    if (srm_outbox_blocked(&conn->outbox, &need) && need != conn->blocked_told) {
+        conn->blocked_told = need;
+        link->blocked_due = true;
+    }
+}
+
+bool srm_conn_transmit(srm_conn *conn, srm_time now, uint8_t *buffer, size_t capacity, bool batch,
+                       srm_transmit *out) {
+    for (srm_link *link = conn->candidates; link != NULL; link = link->next)
+        if (transmit_link(conn, link, now, buffer, capacity, batch, out))
+            return true;
+    if (conn->current == NULL)
+        return false;
+    if (transmit_link(conn, conn->current, now, buffer, capacity, batch, out))
+        return true;
+    note_app_limited(conn, now);
+    return conn->current->blocked_due &&
+           transmit_link(conn, conn->current, now, buffer, capacity, batch, out);
+}
+
+srm_time srm_conn_send_time(const srm_conn *conn, srm_time now) {
+    const srm_link *link = conn->current;
+    if (link == NULL || conn->ended)
+        return SRM_TIME_NEVER;
+    srm_time at = srm_inbox_consumed_since(&conn->inbox);
+    if (at != SRM_TIME_NEVER)
+        at += SRM_CONSUMED_DELAY;
+    if (srm_outbox_ready(&conn->outbox) &&
+        link->sent.in_flight + least_room(link) <= srm_cc_window(&link->cc))
+        at = srm_time_min(at, srm_pacer_deadline(&link->pacer, now, srm_cc_pacing_rate(&link->cc),
+                                                 srm_cc_send_quantum(&link->cc)));
+    return at;
+}
+
+void srm_conn_too_large(srm_endpoint *endpoint, srm_time now, const srmudp_address *to, size_t size) {
+    size_t cursor = 0;
+    uint64_t hash = srm_address_hash(endpoint, to, true);
+    for (srm_entry_address *slot; (slot = srm_table_each(&endpoint->addresses, hash, &cursor)) != NULL;) {
+        if (slot->entry->listener)
+            continue;
+        srm_conn *conn = (srm_conn *)(void *)((char *)slot->entry - offsetof(srm_conn, entry));
+        if (conn->current != NULL && srm_address_equal(&conn->current->remote, to))
+            srm_mtu_on_too_large(&conn->current->mtu, now, size);
+    }
+}
