@@ -136,19 +136,26 @@ static bool cookie_wanted(srm_endpoint *endpoint, srm_time now, srm_entry *entry
 }
 
 /* Each repetition of a HELLO goes to the next one it may be meant for; when all have answered, round again.
- */
-static srm_entry *next_callee(const callee_list *list, const uint8_t pair[16], srm_attempt **known) {
+ * Those whose own HELLO crosses it and stands are passed over: if it was meant for them, their HELLO finds
+ * its sender. */
+static srm_entry *next_callee(const callee_list *list, const uint8_t pair[16], srm_time now,
+                              const srm_hello_message *hello, srm_attempt **known) {
+    srm_entry *crossing = NULL;
     *known = NULL;
     for (size_t i = 0; i < list->count; i++) {
-        srm_attempt *attempt = srm_entry_find_attempt(list->entries[i], pair);
-        if (attempt == NULL) {
+        srm_entry *entry = list->entries[i];
+        srm_attempt *attempt = srm_entry_find_attempt(entry, pair);
+        if (attempt != NULL) {
+            if (*known == NULL || attempt->replied < (*known)->replied)
+                *known = attempt;
+        } else if (srm_entry_would_answer(entry, now, hello)) {
             *known = NULL;
-            return list->entries[i];
+            return entry;
+        } else if (crossing == NULL) {
+            crossing = entry;
         }
-        if (*known == NULL || attempt->replied < (*known)->replied)
-            *known = attempt;
     }
-    return *known != NULL ? (*known)->entry : NULL;
+    return *known != NULL ? (*known)->entry : crossing;
 }
 
 static void on_hello(srm_endpoint *endpoint, srm_time now, const srm_hello_message *hello, size_t size,
@@ -162,7 +169,7 @@ static void on_hello(srm_endpoint *endpoint, srm_time now, const srm_hello_messa
     srm_attempt *known;
     find_callees(endpoint, &list, hello, from);
     hello_pair(endpoint, hello, pair);
-    srm_entry *entry = next_callee(&list, pair, &known);
+    srm_entry *entry = next_callee(&list, pair, now, hello, &known);
     if (entry == NULL || hello->mode != SRM_MODE_PAKE) {
         endpoint->stats.dropped_unknown++;
     } else if (known != NULL) {

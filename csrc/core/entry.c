@@ -384,11 +384,8 @@ srm_entry_answer srm_entry_on_reply(srm_entry *entry, srm_time now, const srm_he
     srm_init *init = entry->init;
     if (reply->mode != SRM_MODE_PAKE || init == NULL)
         return SRM_ENTRY_BAD;
-    if (tried_before(init, reply->src_nonce)) {
-        if ((reply->flags & SRM_REPLY_MORE) != 0)
-            repeat_hello_at_once(entry, now, from);
+    if (tried_before(init, reply->src_nonce))
         return SRM_ENTRY_TAKEN;
-    }
     if (init->tried_count >= tried_bound(entry))
         return SRM_ENTRY_NO_BUDGET;
     srm_guess_payer payer = srm_entry_payer(entry, from);
@@ -592,13 +589,22 @@ static bool should_yield(const srm_entry *entry, srm_time now, const srm_hello_m
            now - entry->init->started > wait && now >= entry->yield_after;
 }
 
+/* Two HELLOs cross: the larger nonce stands, unless ours doesn't get through. */
+static bool hello_stands_back(const srm_entry *entry, const srm_hello_message *hello) {
+    return entry->init != NULL && entry->owner->session(entry) != SRM_SESSION_ALIVE &&
+           memcmp(hello->src_nonce, entry->init->nonce, SRM_NONCE_SIZE) < 0;
+}
+
+bool srm_entry_would_answer(const srm_entry *entry, srm_time now, const srm_hello_message *hello) {
+    return !hello_stands_back(entry, hello) || should_yield(entry, now, hello);
+}
+
 srm_entry_answer srm_entry_on_hello(srm_entry *entry, srm_time now, const srm_hello_message *hello,
                                     size_t hello_size, const srmudp_address *from, const uint8_t pair[16],
                                     bool more) {
     memcpy(entry->heard_nonce, hello->src_nonce, SRM_NONCE_SIZE);
     entry->heard_seq = hello->tx_seq;
-    bool alive = entry->owner->session(entry) == SRM_SESSION_ALIVE;
-    if (entry->init != NULL && !alive && memcmp(hello->src_nonce, entry->init->nonce, SRM_NONCE_SIZE) < 0) {
+    if (hello_stands_back(entry, hello)) {
         if (!should_yield(entry, now, hello)) {
             repeat_hello_at_once(entry, now, from);
             return SRM_ENTRY_TAKEN;

@@ -148,6 +148,8 @@ typedef enum srm_entry_answer {
     SRM_ENTRY_BAD,
 } srm_entry_answer;
 
+/* Whether a new HELLO would get a REPLY of this entry now; else ours crosses it and stands. */
+bool srm_entry_would_answer(const srm_entry *entry, srm_time now, const srm_hello_message *hello);
 srm_entry_answer srm_entry_on_hello(srm_entry *entry, srm_time now, const srm_hello_message *hello,
                                     size_t hello_size, const srmudp_address *from, const uint8_t pair[16],
                                     bool more);

@@ -31,7 +31,8 @@
 /* ---- Counts ---- */
 #define SRM_ADDRESSES_MAX 16        /* of one name */
 #define SRM_OPENS_PER_ADDRESS_MAX 8 /* with one label: their keys are tried in turn */
-#define SRM_ATTEMPTS_PER_ENTRY_MAX 4
+#define SRM_ATTEMPTS_PER_ENTRY_MAX                                                                           \
+    16 /* twice what 8 entries at one far address need; an evicted one costs a time-out */
 #define SRM_LISTENER_ATTEMPTS_MAX 256
 #define SRM_CANDIDATES_MAX 4
 #define SRM_TRIED_MAX 16 /* responder shares one initiator scalar may meet */

@@ -87,22 +87,41 @@ void net_inject(network *net, const srmudp_address *from, int to, const uint8_t 
 
 /* ---- Wires ---- */
 
+/* Passes the serialiser; false: its queue is full. */
+static bool serialise(net_wire *wire, srm_time now, size_t size, srm_time *out) {
+    net_wire *line = wire->shared != NULL ? wire->shared : wire;
+    *out = now;
+    if (line->rate <= 0)
+        return true;
+    srm_time backlog = line->free_at > now ? line->free_at - now : 0;
+    if (backlog > line->queue) {
+        wire->dropped++;
+        return false;
+    }
+    line->free_at = *out = now + backlog + (srm_time)((double)(size + 28) / line->rate * 1e9);
+    return true;
+}
+
+/* Independent, or in runs as of a Gilbert model: from a run one comes back with probability 1 / burst. */
+static bool is_lost(network *net, net_wire *wire, size_t size) {
+    if (wire->cut || (wire->mtu > 0 && size > wire->mtu))
+        return true;
+    if (wire->burst <= 1)
+        return net_uniform(net) < wire->loss;
+    double leave = 1 / wire->burst, enter = leave * wire->loss / (1 - wire->loss);
+    wire->losing = wire->losing ? net_uniform(net) >= leave : net_uniform(net) < enter;
+    return wire->losing;
+}
+
 static void over_wire(network *net, net_host *host, int to, const srmudp_address *target, const uint8_t *data,
                       size_t size) {
     net_wire *wire = &net->wires[host->index][to];
+    srm_time at;
     wire->sent++;
     wire->bytes += size;
-    srm_time at = net->now;
-    if (wire->rate > 0) {
-        srm_time backlog = wire->free_at > net->now ? wire->free_at - net->now : 0;
-        if (backlog > wire->queue) {
-            wire->dropped++;
-            return;
-        }
-        wire->free_at = net->now + backlog + (srm_time)((double)(size + 28) / wire->rate * 1e9);
-        at = wire->free_at;
-    }
-    if (wire->cut || (wire->mtu > 0 && size > wire->mtu) || net_uniform(net) < wire->loss) {
+    if (!serialise(wire, net->now, size, &at))
+        return;
+    if (is_lost(net, wire, size)) {
         wire->lost++;
         return;
     }

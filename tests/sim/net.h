@@ -18,6 +18,9 @@
 typedef struct net_wire {
     srm_time delay, jitter;
     double loss, duplicate, reorder; /* probabilities */
+    double burst;                    /* mean length of a run of losses; 1 and less: independent */
+    bool losing;                     /* in such a run */
+    struct net_wire *shared;         /* whose serialiser and queue are used; NULL: its own */
     srm_time reorder_by;
     double rate;      /* bytes a second; 0: unlimited */
     srm_time queue;   /* of the rate, as time */

@@ -1,0 +1,396 @@
+/* srmudp_c - the engine's figures from C: one program that plays both ends of a benchmark.
+ *
+ *     srmudp-c server HOST:PORT SCENARIO N
+ *     srmudp-c client HOST:PORT SCENARIO N       the client binds to $CLIENT_HOST, by default 127.0.0.1
+ *
+ * The server prints READY when it listens; at its end each prints one line of JSON with its `role`. `cpu` is
+ * what the process used, user and system, all threads, over the transfer.
+ *
+ *     bulk, rate   N seconds of messages of 64 KiB or 100 bytes, then END
+ *     pingpong     N rounds of 1 KiB there and back, after 500 that don't count
+ *     lat          200 messages a second of 200 bytes for N seconds; one-way times by the wall clock of one
+ * machine connect      N new connections, one after the other: age of the first message at the server, and of
+ * the answer here idle         N connections, one message each, then 15 s of silence
+ *
+ * SRMUDP_CONGESTION (bbr, cubic) and SRMUDP_GSO (0) choose what the configuration has.
+ */
+#include <poll.h>
+#include <srmudp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#define KEY "a passphrase for the benchmark"
+#define BULK_SIZE 65536
+#define WARM_UP 500
+
+static srmudp_endpoint *endpoint;
+static const char *scenario;
+static double amount;
+static char host[64];
+static uint16_t port;
+
+static void fail(const char *what, srmudp_error error) {
+    fprintf(stderr, "%s: %s\n", what, srmudp_error_text(error));
+    exit(1);
+}
+
+/* ---- Clocks and figures ---- */
+
+static uint64_t clock_ns(clockid_t clock) {
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+static uint64_t wall_ns(void) {
+    return clock_ns(CLOCK_REALTIME);
+}
+
+static double cpu_seconds(void) {
+    struct rusage r;
+    getrusage(RUSAGE_SELF, &r);
+    return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) +
+           (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
+}
+
+static void put64(uint8_t *out, uint64_t value) {
+    for (int i = 7; i >= 0; i--, value >>= 8)
+        out[i] = (uint8_t)value;
+}
+static uint64_t get64(const uint8_t *in) {
+    uint64_t value = 0;
+    for (int i = 0; i < 8; i++)
+        value = value << 8 | in[i];
+    return value;
+}
+
+static uint64_t *times; /* ns */
+static size_t time_count, time_capacity;
+
+static void note_time(uint64_t ns) {
+    if (time_count == time_capacity) {
+        time_capacity = time_capacity == 0 ? 65536 : 2 * time_capacity;
+        times = realloc(times, time_capacity * sizeof *times);
+        if (times == NULL)
+            abort();
+    }
+    times[time_count++] = ns;
+}
+static int compare_times(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+static double time_at(double share) {
+    size_t at = (size_t)(share * (double)time_count);
+    return (double)times[at < time_count ? at : time_count - 1];
+}
+static void print_times(const char *role, double cpu) {
+    if (time_count == 0) {
+        printf("{\"role\":\"%s\",\"n\":0}\n", role);
+        return;
+    }
+    qsort(times, time_count, sizeof *times, compare_times);
+    printf(
+        "{\"role\":\"%s\",\"n\":%zu,\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,\"cpu\":"
+        "%.3f}\n",
+        role, time_count, time_at(0.5) / 1e3, time_at(0.99) / 1e3, time_at(0.999) / 1e3, time_at(1) / 1e3,
+        cpu);
+}
+
+/* ---- Events ---- */
+
+/* The next event, waiting for it up to `timeout` ms; false: none came. */
+static bool next_event(srmudp_event *event, int timeout) {
+    while (!srmudp_endpoint_next_event(endpoint, event)) {
+        struct pollfd fd = {.fd = srmudp_endpoint_fd(endpoint), .events = POLLIN};
+        if (poll(&fd, 1, timeout) <= 0)
+            return false;
+    }
+    return true;
+}
+
+static void wait_for(srmudp_event_kind kind, srmudp_event *event, int timeout) {
+    while (next_event(event, timeout)) {
+        if (event->kind == kind)
+            return;
+        if (event->kind == SRMUDP_EVENT_MESSAGE)
+            srmudp_message_consume(event->message);
+        if (event->kind == SRMUDP_EVENT_CLOSED)
+            fail("connection ended", event->reason);
+    }
+    fail("nothing came in time", SRMUDP_CONNECT_TIMEOUT);
+}
+
+static void send_or_wait(srmudp_connection *connection, const void *data, size_t size) {
+    srmudp_event event;
+    for (;;) {
+        srmudp_error error = srmudp_connection_send_bytes(connection, data, size, 0, 0, NULL);
+        if (error == SRMUDP_OK)
+            return;
+        if (error != SRMUDP_AGAIN)
+            fail("send", error);
+        wait_for(SRMUDP_EVENT_WRITABLE, &event, 30000);
+    }
+}
+
+static void send_message(srmudp_connection *connection, srmudp_message *message) {
+    srmudp_error error = srmudp_connection_send(connection, message, NULL);
+    if (error != SRMUDP_OK)
+        fail("send", error);
+}
+
+static void bind_to(const char *name, uint16_t at) {
+    srmudp_config config;
+    srmudp_config_init(&config);
+    const char *congestion = getenv("SRMUDP_CONGESTION"), *gso = getenv("SRMUDP_GSO");
+    if (congestion != NULL && strcmp(congestion, "cubic") == 0)
+        config.congestion_control = SRMUDP_CONGESTION_CUBIC;
+    config.gso = gso == NULL || strcmp(gso, "0") != 0;
+    srmudp_error error = srmudp_endpoint_bind(name, at, &config, &endpoint);
+    if (error != SRMUDP_OK)
+        fail("bind", error);
+}
+
+/* ---- Server ---- */
+
+typedef struct counted {
+    uint64_t messages, bytes, first, last;
+    double cpu;
+} counted;
+
+static bool is_end(const srmudp_message *message) {
+    return srmudp_message_size(message) == 3 &&
+           memcmp(srmudp_message_data((srmudp_message *)(uintptr_t)message), "END", 3) == 0;
+}
+
+static void count_message(counted *c, const srmudp_message *message) {
+    c->last = wall_ns();
+    if (c->messages++ == 0) {
+        c->first = c->last;
+        c->cpu = cpu_seconds();
+    }
+    c->bytes += srmudp_message_size(message);
+}
+
+static void echo(srmudp_connection *connection, const srmudp_message *message) {
+    size_t size = srmudp_message_size(message);
+    srmudp_message *answer = srmudp_message_new(size, 0, 0);
+    if (answer == NULL)
+        fail("echo", SRMUDP_NO_MEMORY);
+    memcpy(srmudp_message_data(answer), srmudp_message_data((srmudp_message *)(uintptr_t)message), size);
+    send_message(connection, answer);
+}
+
+/* One message as the scenario wants it; true: that was the end. */
+static bool serve_message(counted *c, srmudp_event *event) {
+    uint8_t *data = srmudp_message_data(event->message);
+    bool end = is_end(event->message);
+    uint8_t age[8];
+    if (strcmp(scenario, "bulk") == 0 || strcmp(scenario, "rate") == 0) {
+        if (!end)
+            count_message(c, event->message);
+    } else if (strcmp(scenario, "lat") == 0) {
+        if (!end)
+            note_time(wall_ns() - get64(data));
+    } else if (strcmp(scenario, "connect") == 0) {
+        put64(age, wall_ns() - get64(data));
+        send_or_wait(event->connection, age, sizeof age);
+    } else {
+        echo(event->connection, event->message);
+    }
+    srmudp_message_consume(event->message);
+    return end;
+}
+
+static void print_served(const counted *c) {
+    if (strcmp(scenario, "lat") == 0)
+        print_times("server", 0);
+    else
+        printf("{\"role\":\"server\",\"bytes\":%llu,\"msgs\":%llu,\"secs\":%.4f,\"cpu\":%.3f}\n",
+               (unsigned long long)c->bytes, (unsigned long long)c->messages,
+               (double)(c->last - c->first) / 1e9, cpu_seconds() - c->cpu);
+    fflush(stdout);
+}
+
+static void serve(void) {
+    srmudp_listener *listener;
+    srmudp_error error = srmudp_endpoint_listen(endpoint, KEY, sizeof KEY - 1, NULL, NULL, &listener);
+    if (error != SRMUDP_OK)
+        fail("listen", error);
+    puts("READY");
+    fflush(stdout);
+    counted c = {0};
+    bool over = false;
+    for (srmudp_event event; next_event(&event, over ? 5000 : -1);) {
+        if (event.kind == SRMUDP_EVENT_MESSAGE && serve_message(&c, &event)) {
+            print_served(&c);
+            over = true;
+        }
+        if (event.kind == SRMUDP_EVENT_CLOSED) {
+            srmudp_connection_release(event.connection);
+            if (over)
+                return;
+        }
+    }
+}
+
+/* ---- Client ---- */
+
+static srmudp_connection *dial(void) {
+    srmudp_target target = {.host = host, .port = port, .key = KEY, .key_size = sizeof KEY - 1};
+    srmudp_connection *connection;
+    srmudp_error error = srmudp_endpoint_open(endpoint, &target, &connection);
+    if (error != SRMUDP_OK)
+        fail("open", error);
+    return connection;
+}
+
+static void close_and_wait(srmudp_connection *connection) {
+    srmudp_connection_close(connection, 30000);
+    for (srmudp_event event; next_event(&event, 40000);) {
+        if (event.kind == SRMUDP_EVENT_MESSAGE)
+            srmudp_message_consume(event.message);
+        if (event.kind == SRMUDP_EVENT_CLOSED && event.connection == connection)
+            break;
+    }
+    srmudp_connection_release(connection);
+}
+
+static void client_stream(srmudp_connection *connection, size_t size) {
+    static uint8_t data[BULK_SIZE];
+    srmudp_event event;
+    uint64_t sent = 0, end = clock_ns(CLOCK_MONOTONIC) + (uint64_t)(amount * 1e9);
+    double cpu = cpu_seconds();
+    for (; (sent & 15) != 0 || clock_ns(CLOCK_MONOTONIC) < end; sent++) {
+        send_or_wait(connection, data, size);
+        while ((sent & 255) == 0 && srmudp_endpoint_next_event(endpoint, &event))
+            if (event.kind == SRMUDP_EVENT_CLOSED)
+                fail("connection ended", event.reason);
+    }
+    send_or_wait(connection, "END", 3);
+    close_and_wait(connection);
+    printf("{\"role\":\"client\",\"sent\":%llu,\"cpu\":%.3f}\n", (unsigned long long)sent,
+           cpu_seconds() - cpu);
+}
+
+static void client_pingpong(srmudp_connection *connection) {
+    static uint8_t data[1024];
+    srmudp_event event;
+    double cpu = cpu_seconds();
+    for (int i = 0; i < (int)amount + WARM_UP; i++) {
+        uint64_t start = wall_ns();
+        send_or_wait(connection, data, sizeof data);
+        wait_for(SRMUDP_EVENT_MESSAGE, &event, 30000);
+        srmudp_message_consume(event.message);
+        if (i >= WARM_UP)
+            note_time(wall_ns() - start);
+    }
+    print_times("client", cpu_seconds() - cpu);
+}
+
+static void sleep_until(uint64_t at) {
+    struct timespec t = {.tv_sec = (time_t)(at / 1000000000u), .tv_nsec = (long)(at % 1000000000u)};
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+}
+
+static void client_lat(srmudp_connection *connection) {
+    uint8_t data[200] = {0};
+    srmudp_event event;
+    uint64_t start = clock_ns(CLOCK_MONOTONIC), count = (uint64_t)(amount * 200);
+    for (uint64_t k = 0; k < count; k++) {
+        sleep_until(start + k * 5000000);
+        put64(data, wall_ns());
+        send_or_wait(connection, data, sizeof data);
+        while (srmudp_endpoint_next_event(endpoint, &event))
+            if (event.kind == SRMUDP_EVENT_CLOSED)
+                fail("connection ended", event.reason);
+    }
+    send_or_wait(connection, "END", 3);
+    close_and_wait(connection);
+    printf("{\"role\":\"client\",\"sent\":%llu}\n", (unsigned long long)count);
+}
+
+static void client_connect(void) {
+    uint64_t *ages = calloc((size_t)amount + 1, sizeof *ages);
+    srmudp_event event;
+    if (ages == NULL)
+        abort();
+    for (int k = 0; k < (int)amount; k++) {
+        uint8_t data[8];
+        uint64_t start = wall_ns();
+        put64(data, start);
+        srmudp_connection *connection = dial();
+        send_or_wait(connection, data, sizeof data);
+        wait_for(SRMUDP_EVENT_MESSAGE, &event, 30000);
+        note_time(wall_ns() - start);
+        ages[k] = get64(srmudp_message_data(event.message));
+        srmudp_message_consume(event.message);
+        close_and_wait(connection);
+        sleep_until(clock_ns(CLOCK_MONOTONIC) + 100000000u);
+    }
+    qsort(ages, (size_t)amount, sizeof *ages, compare_times);
+    qsort(times, time_count, sizeof *times, compare_times);
+    printf("{\"role\":\"client\",\"srv_ms\":%.2f,\"reply_ms\":%.2f,\"reply_max_ms\":%.2f}\n",
+           (double)ages[(size_t)amount / 2] / 1e6, time_at(0.5) / 1e6, time_at(1) / 1e6);
+    free(ages);
+}
+
+static void client_idle(void) {
+    srmudp_event event;
+    puts("BASE");
+    fflush(stdout);
+    usleep(500000);
+    for (int k = 0; k < (int)amount; k++) {
+        send_or_wait(dial(), "hi", 2);
+        wait_for(SRMUDP_EVENT_MESSAGE, &event, 30000);
+        srmudp_message_consume(event.message);
+    }
+    puts("IDLE");
+    fflush(stdout);
+    for (uint64_t end = clock_ns(CLOCK_MONOTONIC) + 15000000000u; clock_ns(CLOCK_MONOTONIC) < end;)
+        (void)next_event(&event, 1000);
+    printf("{\"role\":\"client\",\"n\":%d}\n", (int)amount);
+}
+
+static void act_as_client(void) {
+    if (strcmp(scenario, "connect") == 0)
+        client_connect();
+    else if (strcmp(scenario, "idle") == 0)
+        client_idle();
+    else if (strcmp(scenario, "bulk") == 0)
+        client_stream(dial(), BULK_SIZE);
+    else if (strcmp(scenario, "rate") == 0)
+        client_stream(dial(), 100);
+    else if (strcmp(scenario, "pingpong") == 0)
+        client_pingpong(dial());
+    else if (strcmp(scenario, "lat") == 0)
+        client_lat(dial());
+    else
+        fail(scenario, SRMUDP_INVALID_ARGUMENT);
+}
+
+int main(int argc, char **argv) {
+    const char *colon = argc == 5 ? strrchr(argv[2], ':') : NULL;
+    if (colon == NULL || (size_t)(colon - argv[2]) >= sizeof host) {
+        fprintf(stderr, "usage: %s server|client HOST:PORT bulk|rate|pingpong|lat|connect|idle N\n", argv[0]);
+        return 2;
+    }
+    memcpy(host, argv[2], (size_t)(colon - argv[2]));
+    port = (uint16_t)strtoul(colon + 1, NULL, 10);
+    scenario = argv[3];
+    amount = strtod(argv[4], NULL);
+    if (strcmp(argv[1], "server") == 0) {
+        bind_to(host, port);
+        serve();
+    } else {
+        const char *from = getenv("CLIENT_HOST");
+        bind_to(from != NULL ? from : "127.0.0.1", 0);
+        act_as_client();
+    }
+    fflush(stdout);
+    srmudp_endpoint_close(endpoint);
+    return 0;
+}
