@@ -26,7 +26,8 @@ enum {
 /* What a packet carried, as its record says (srm_sent_frame.kind). */
 enum {
     SRM_SENT_MSG = 1,
-    SRM_SENT_ACK, /* number: the largest */
+    SRM_SENT_COPY, /* the same once more (copies.h): its loss means nothing */
+    SRM_SENT_ACK,  /* number: the largest */
     SRM_SENT_MAX_DATA,
     SRM_SENT_BLOCKED,
     SRM_SENT_CONSUMED, /* channel */

@@ -10,6 +10,7 @@ static void frame_acked(void *context, const srm_sent_frame *frame) {
     srm_link *link = context;
     switch (frame->kind) {
     case SRM_SENT_MSG:
+    case SRM_SENT_COPY:
         srm_outbox_acked(&link->conn->outbox, frame->channel, frame->number, frame->offset, frame->length);
         break;
     case SRM_SENT_ACK:
@@ -60,6 +61,7 @@ void srm_conn_apply_sent_event(srm_conn *conn, srm_link *link, srm_time now, con
         uint64_t packets = srm_cc_window(&link->cc) / SRM_DATAGRAM_MIN_MTU;
         srm_replay_want(&link->replay, 2 * packets);
     }
+    srm_copies_on_event(&link->copies, now, event->acked_packets - event->late_packets, event->lost_packets);
     if (event->acked_size_max > 0)
         srm_mtu_on_packets_acked(&link->mtu, now, event->acked_size_max);
     if (event->lost_size_min > 0)

@@ -93,6 +93,29 @@ static void write_blocked(packet_plan *p, srm_writer *w) {
     p->eliciting = true;
 }
 
+/* Small messages of earlier packets that nobody acknowledged yet, once more. */
+static void write_copies(packet_plan *p, srm_writer *w) {
+    srm_link *link = p->link;
+    const srm_copy *copy;
+    for (size_t at = 0; (copy = srm_copies_next(&link->copies, link->sent.next, &at)) != NULL;) {
+        const srm_message *message = srm_outbox_find(&p->conn->outbox, copy->channel, copy->number);
+        srm_fragment fragment = {.message = message, .whole = true};
+        fragment.length = message != NULL ? message->size : 0;
+        size_t size = message != NULL ? srm_msg_frame_overhead(&fragment) + message->size : 0;
+        if (size > srm_writer_left(w))
+            return;
+        if (message == NULL ||
+            !srm_copies_afford(&link->copies, p->now, srm_cc_pacing_rate(&link->cc), size)) {
+            srm_copies_drop(&link->copies, at);
+            continue;
+        }
+        record(p, SRM_SENT_COPY, message->channel, message->number, 0, message->size);
+        srm_msg_frame_write(w, &fragment);
+        srm_copies_sent(&link->copies, p->now, &at, link->sent.next, link->rtt.smoothed);
+        p->eliciting = true;
+    }
+}
+
 static void write_messages(packet_plan *p, srm_writer *w) {
     srm_outbox *outbox = &p->conn->outbox;
     srm_fragment fragment;
@@ -106,6 +129,9 @@ static void write_messages(packet_plan *p, srm_writer *w) {
             return;
         srm_msg_frame_write(w, &fragment);
         srm_outbox_sent(outbox, &fragment);
+        if (fragment.whole)
+            srm_copies_note(&p->link->copies, p->now, frame.channel, frame.number, frame.length,
+                            p->link->sent.next, p->link->rtt.smoothed);
         p->any = p->eliciting = true;
     }
 }
@@ -121,8 +147,10 @@ static void write_frames(packet_plan *p, srm_writer *w) {
         write_max_data(p, w);
         write_consumed(p, w);
         write_blocked(p, w);
-        if (p->data)
+        if (p->data) {
+            write_copies(p, w);
             write_messages(p, w);
+        }
     }
     if (link->ping && srm_writer_left(w) >= 1) {
         link->ping = false;
@@ -178,15 +206,35 @@ static size_t least_room(const srm_link *link) {
     return srm_mtu_current(&link->mtu) / 2;
 }
 
+/* An application that sends little is not what fills a queue: up to the initial window it may send at once,
+ * whatever random losses or a probe for the RTT made of the congestion window. Not while probes go
+ * unanswered. */
+static uint64_t thin_allowance(const srm_link *link) {
+    if (link->sent.app_limited_until == 0 || link->sent.pto_count > 0 ||
+        link->sent.in_flight >= SRM_CC_INITIAL_WINDOW)
+        return 0;
+    return SRM_CC_INITIAL_WINDOW - link->sent.in_flight;
+}
+
+/* Bytes that the congestion window leaves. */
+static uint64_t window_room(const srm_link *link) {
+    uint64_t window = srm_cc_window(&link->cc);
+    uint64_t room = window > link->sent.in_flight ? window - link->sent.in_flight : 0;
+    return srm_u64_max(room, thin_allowance(link));
+}
+
 /* Bytes of messages that may go now. */
 static size_t budget(const srm_conn *conn, srm_link *link, srm_time now) {
-    uint64_t window = srm_cc_window(&link->cc);
-    if (link != conn->current || link->sent.in_flight >= window)
+    if (link != conn->current)
         return 0;
-    uint64_t room = window - link->sent.in_flight;
     uint64_t paced =
         srm_pacer_allowance(&link->pacer, now, srm_cc_pacing_rate(&link->cc), srm_cc_send_quantum(&link->cc));
-    return (size_t)srm_u64_min(room, paced);
+    return (size_t)srm_u64_min(window_room(link), srm_u64_max(paced, thin_allowance(link)));
+}
+
+/* Whether messages, or copies of them, want to go out. */
+static bool data_due(const srm_conn *conn, const srm_link *link, srm_time now) {
+    return srm_outbox_ready(&conn->outbox) || srm_copies_deadline(&link->copies) <= now;
 }
 
 /* Fills the batch with packets of one size; the last may be shorter. */
@@ -197,7 +245,7 @@ static size_t build_batch(packet_plan *p, uint8_t *buffer, size_t capacity, bool
     for (size_t count = 0; count < SRM_TRANSMIT_MAX_SEGMENTS && limit - total >= mtu; count++) {
         bool control = control_due(p->conn, link, p->now);
         p->probe = link->probes > 0;
-        p->data = p->probe || (left >= least_room(link) && srm_outbox_ready(&p->conn->outbox));
+        p->data = p->probe || (left >= least_room(link) && data_due(p->conn, link, p->now));
         if (!p->data && !control)
             break;
         size_t allowed = count == 0 ? mtu : *segment, size = build(p, buffer + total, allowed, batch);
@@ -324,10 +372,14 @@ srm_time srm_conn_send_time(const srm_conn *conn, srm_time now) {
     srm_time at = srm_inbox_consumed_since(&conn->inbox);
     if (at != SRM_TIME_NEVER)
         at += SRM_CONSUMED_DELAY;
-    if (srm_outbox_ready(&conn->outbox) &&
-        link->sent.in_flight + least_room(link) <= srm_cc_window(&link->cc))
-        at = srm_time_min(at, srm_pacer_deadline(&link->pacer, now, srm_cc_pacing_rate(&link->cc),
-                                                 srm_cc_send_quantum(&link->cc)));
+    srm_time data_at = srm_outbox_ready(&conn->outbox) ? now : srm_copies_deadline(&link->copies);
+    if (data_at == SRM_TIME_NEVER || window_room(link) < least_room(link))
+        return at;
+    srm_time paced = thin_allowance(link) >= least_room(link)
+                         ? now
+                         : srm_pacer_deadline(&link->pacer, now, srm_cc_pacing_rate(&link->cc),
+                                              srm_cc_send_quantum(&link->cc));
+    at = srm_time_min(at, srm_time_max(data_at, paced));
     return at;
 }
 

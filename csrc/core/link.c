@@ -54,6 +54,7 @@ srm_link *srm_link_new(srm_conn *conn, srm_time now, const srm_confirmed *run, c
     srm_pacer_init(&link->pacer, now);
     srm_mtu_init(&link->mtu, now, srm_size_min(link->peer.max_datagram, SRM_DATAGRAM_MAX_MTU),
                  config->pmtu_discovery);
+    srm_copies_init(&link->copies, now);
     if (confirm != NULL) {
         memcpy(confirm, run->confirm.data, run->confirm.size);
         link->confirm = confirm;

@@ -18,6 +18,7 @@
 #include "acks.h"
 #include "aead.h"
 #include "cc.h"
+#include "copies.h"
 #include "endpoint.h"
 #include "entry.h"
 #include "mtu.h"
@@ -65,6 +66,7 @@ typedef struct srm_link {
     srm_cc cc;
     srm_pacer pacer;
     srm_mtu mtu;
+    srm_copies copies;
     uint64_t highest;        /* packet number received; path changes follow only a new highest */
     srm_time event_now;      /* time of the ACK or timer being worked on */
     srm_time created, heard; /* confirmed; last authenticated packet */

@@ -326,6 +326,11 @@ static srm_message *find_message(const srm_outbox *outbox, uint8_t channel, uint
     return (message->state & ACKED) == 0 ? message : NULL;
 }
 
+const srm_message *srm_outbox_find(const srm_outbox *outbox, uint8_t channel, uint64_t number) {
+    srm_outbox_channel *c;
+    return find_message(outbox, channel, number, &c);
+}
+
 /* Without memory the bytes count as not acknowledged: they may go once more than needed. */
 static void add_range(srm_message *message, uint32_t offset, uint32_t length) {
     if (message->ranges == NULL) {

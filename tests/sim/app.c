@@ -19,6 +19,8 @@ void app_send(app_conn *conn, uint8_t channel, uint32_t size) {
     srm_message *message = srm_message_new(size, channel, 0);
     fill_message(message->data, size, channel, conn->sent[channel]++);
     message->sequence = conn->sent[channel];
+    if (conn->sent_at[channel] != NULL)
+        conn->sent_at[channel][message->sequence % APP_LATENCIES] = conn->app->host->net->now;
     srm_conn_send(conn->conn, conn->app->host->net->now, message);
 }
 
@@ -48,6 +50,10 @@ static void on_message(app_conn *conn, srm_message *message) {
     if (conn->first_message == 0)
         conn->first_message = now;
     check_message(conn, message);
+    if (conn->peer != NULL && message->channel == conn->latency_channel &&
+        conn->latency_count < APP_LATENCIES)
+        conn->latencies[conn->latency_count++] =
+            now - conn->peer->sent_at[message->channel][(message->number + 1) % APP_LATENCIES];
     if (conn->app->echo && conn->conn != NULL)
         app_send(conn, message->channel, message->size);
     if (conn->hold || conn->conn == NULL) {
@@ -57,6 +63,25 @@ static void on_message(app_conn *conn, srm_message *message) {
     } else {
         srm_conn_consume(conn->conn, now, message);
     }
+}
+
+void app_measure(app_conn *from, app_conn *to, uint8_t channel) {
+    from->sent_at[channel] = calloc(APP_LATENCIES, sizeof(srm_time));
+    to->latencies = calloc(APP_LATENCIES, sizeof(srm_time));
+    to->peer = from;
+    to->latency_channel = channel;
+}
+
+static int compare_times(const void *a, const void *b) {
+    srm_time x = *(const srm_time *)a, y = *(const srm_time *)b;
+    return x < y ? -1 : x > y;
+}
+
+srm_time app_latency(app_conn *to, double share) {
+    if (to->latency_count == 0)
+        return SRM_TIME_NEVER;
+    qsort(to->latencies, to->latency_count, sizeof(srm_time), compare_times);
+    return to->latencies[(size_t)(share * (double)(to->latency_count - 1))];
 }
 
 void app_release_held(app_conn *conn) {
@@ -186,6 +211,9 @@ void app_free(sim_app *app) {
     for (int i = 0; i < app->count; i++) {
         app->conns[i].conn = NULL;
         app_release_held(&app->conns[i]);
+        for (int channel = 0; channel < APP_CHANNELS; channel++)
+            free(app->conns[i].sent_at[channel]);
+        free(app->conns[i].latencies);
     }
     free(app);
 }

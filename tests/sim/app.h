@@ -7,6 +7,7 @@
 
 #define APP_CHANNELS 8
 #define APP_CONNS 64
+#define APP_LATENCIES 65536
 
 typedef struct sim_app sim_app;
 
@@ -22,6 +23,11 @@ typedef struct app_conn {
     uint64_t resent, unknown;
     unsigned wrong_keys, restarts, peer_closed, established, reconnecting, closed, path_changed;
     srm_time first_established, first_message, first_wrong_key;
+    const struct app_conn *peer;     /* whose messages these are, for their latency; NULL: not measured */
+    srm_time *sent_at[APP_CHANNELS]; /* of the last APP_LATENCIES messages, by number */
+    srm_time *latencies;             /* of messages received from `peer`; APP_LATENCIES at most */
+    size_t latency_count;
+    uint8_t latency_channel;
     bool hold;          /* doesn't consume */
     bool duplicates_ok; /* the peer's process was replaced: numbers may repeat, flagged */
     srm_message *held, **held_last;
@@ -49,6 +55,10 @@ void app_listen(sim_app *app, const char *key, const char *label);
 /* Sends the next message of the channel, of `size` bytes (at least 0; its content follows from channel and
  * number). */
 void app_send(app_conn *conn, uint8_t channel, uint32_t size);
+/* Measures how long messages of one channel take from one connection to the other. */
+void app_measure(app_conn *from, app_conn *to, uint8_t channel);
+/* The latency that `share` of the messages don't exceed. */
+srm_time app_latency(app_conn *to, double share);
 void app_release_held(app_conn *conn);
 /* The process dies; a new one starts with the same address and nothing remembered. */
 void app_crash(sim_app *app);

@@ -243,6 +243,42 @@ static void new_keys(void) {
     APP_CHECK(p.ca->reconnecting + p.cb->reconnecting == 0, "the change of keys was noticed");
 }
 
+/* 200 messages a second at 50 ms RTT and 5 % loss each way; with `bulk`, beside a transfer at full rate. */
+static void paced_messages(bool bulk) {
+    net_wire wire = {
+        .delay = 25 * SRM_MILLISECOND, .loss = 0.05, .rate = 12.5e6, .queue = 50 * SRM_MILLISECOND};
+    pair p = make_pair(wire, true, "key", "key");
+    establish(&p, 5 * SRM_SECOND);
+    for (int i = 0; i < 400; i++) { /* what the path loses is learnt first */
+        app_send(p.ca, 1, 200);
+        pass(5 * SRM_MILLISECOND);
+    }
+    app_measure(p.ca, p.cb, 0);
+    uint64_t wire_before = world.wires[0][1].bytes, in_flight = 0;
+    for (int i = 0; i < 60000; i++) {
+        for (; bulk && in_flight < p.cb->received[2] + 64; in_flight++)
+            app_send(p.ca, 2, 65536);
+        app_send(p.ca, 0, 200);
+        pass(5 * SRM_MILLISECOND);
+    }
+    uint64_t bytes = (world.wires[0][1].bytes - wire_before + 28 * 60000) / 60000;
+    pass(SRM_SECOND);
+    srm_time p50 = app_latency(p.cb, 0.5), p99 = app_latency(p.cb, 0.99), p999 = app_latency(p.cb, 0.999);
+    printf("    p50 %.1f ms, p99 %.1f ms, p99.9 %.1f ms, %llu bytes a message\n", (double)p50 / 1e6,
+           (double)p99 / 1e6, (double)p999 / 1e6, (unsigned long long)bytes);
+    APP_CHECK(p.cb->latency_count == 60000, "messages are missing");
+    APP_CHECK(p99 <= p50 + (bulk ? 50 : 10) * SRM_MILLISECOND, "p99 is too far from the median");
+    APP_CHECK(bulk || p999 <= p50 + 40 * SRM_MILLISECOND, "p99.9 is too far from the median");
+    APP_CHECK(bulk || bytes <= 700, "too many bytes for that");
+}
+
+static void small_messages_under_loss(void) {
+    paced_messages(false);
+}
+static void small_messages_beside_bulk(void) {
+    paced_messages(true);
+}
+
 static const sim_scenario scenarios[] = {
     {"lossy_transfer", lossy_transfer},
     {"big_messages", big_messages},
@@ -261,6 +297,8 @@ static const sim_scenario scenarios[] = {
     {"small_receive_buffer", small_receive_buffer},
     {"too_large_for_the_peer", too_large_for_the_peer},
     {"new_keys", new_keys},
+    {"small_messages_under_loss", small_messages_under_loss},
+    {"small_messages_beside_bulk", small_messages_beside_bulk},
 };
 
 int main(int argc, char **argv) {
