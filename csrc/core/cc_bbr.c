@@ -7,7 +7,9 @@
  * 2. What is in flight is measured against a BDP that is never below 1 ms of bandwidth (SRM_BBR_RTT_FLOOR).
  *    Against the BDP alone a drained pipe counts as full: ACKs wait at the receiver too. So two quanta
  *    are allowed on top of it where Drain and ProbeBW_DOWN ask whether the queue is gone.
- * 3. CE marks, which the draft leaves open, count like lost packets that show congestion.
+ * 3. ProbeRTT waits as long as RTT samples come close to min_rtt (SRM_BBR_SIMILAR_RTT): there is nothing to
+ *    drain, and it costs 2 % of the throughput.
+ * 4. CE marks, which the draft leaves open, count like lost packets that show congestion.
  */
 #include "cc.h"
 
@@ -264,7 +266,7 @@ static void adapt_lower_bounds(srm_cc *cc) {
 
 /* Once a loss round. In Startup while the RTT is low the rate is still below what the path can carry. */
 static void learn_loss(srm_bbr *b) {
-    bool slow = b->state == SRM_BBR_CRUISE || b->state == SRM_BBR_DOWN || b->state == SRM_BBR_STARTUP;
+    bool slow = b->state == SRM_BBR_CRUISE || b->state == SRM_BBR_DOWN;
     if (slow && !srm_bbr_model_has_queue(&b->model))
         srm_bbr_model_learn_loss(&b->model, b->loss_round_lost, b->loss_round_acked);
 }
@@ -545,10 +547,11 @@ static void on_acked(srm_cc *cc, const srm_cc_sample *sample) {
 
 static void bbr_on_sample(srm_cc *cc, const srm_cc_sample *sample) {
     srm_bbr *b = &cc->bbr;
-    b->random += (uint64_t)sample->now * 2 + 2; /* stays odd: never 0 */
+    b->delivered = sample->delivered;
+    b->random ^= (uint64_t)sample->now | 1;
     if (sample->lost_bytes > 0)
         on_lost(cc, sample);
-    if (sample->ecn_ce > 0)
+    if (sample->ecn_ce > 0 && sample->acked_bytes > 0)
         on_marked(cc, sample);
     if (sample->rtt > 0 && !b->has_rtt) {
         b->has_rtt = true;
@@ -581,7 +584,7 @@ static void bbr_on_spurious_loss(srm_cc *cc, srm_time now, uint64_t bytes) {
         if (b->state != SRM_BBR_PROBE_RTT)
             b->state = SRM_BBR_STARTUP;
     } else if (b->undo.state == SRM_BBR_UP && b->state != SRM_BBR_UP && b->state != SRM_BBR_PROBE_RTT) {
-        start_refill(b, b->model.round_end);
+        start_refill(b, b->delivered);
     }
     b->undo.state = SRM_BBR_CRUISE;
 }
@@ -593,7 +596,7 @@ static void bbr_on_idle_restart(srm_cc *cc, srm_time now) {
     if (in_probe_bw(b) && b->bw > 0)
         set_pacing_rate(cc, 1);
     else if (b->state == SRM_BBR_PROBE_RTT)
-        check_probe_rtt_done(cc, now, b->model.round_end);
+        check_probe_rtt_done(cc, now, b->delivered);
 }
 
 const srm_cc_table srm_cc_bbr_table = {.name = "bbr",

@@ -39,7 +39,8 @@ typedef struct srm_bbr {
     srm_bbr_model model;
     srm_bbr_state state;
     srm_bbr_ack_phase ack_phase;
-    bool has_rtt; /* the pacing rate is based on a measured RTT */
+    uint64_t delivered; /* of the last sample */
+    bool has_rtt;       /* the pacing rate is based on a measured RTT */
 
     uint64_t bw;
     uint64_t bw_short; /* the short-term model; SRM_BBR_NO_BOUND: not in use */

@@ -7,6 +7,7 @@
 void srm_bbr_model_init(srm_bbr_model *model, srm_time now) {
     *model = (srm_bbr_model){.min_rtt = SRM_TIME_NEVER,
                              .min_rtt_at = now,
+                             .floor_now = SRM_TIME_NEVER,
                              .probe_rtt_min = SRM_TIME_NEVER,
                              .probe_rtt_min_at = now,
                              .extra_start = now};
@@ -44,26 +45,56 @@ void srm_bbr_model_next_cycle(srm_bbr_model *model) {
 
 /* ---- round-trip time ---- */
 
-void srm_bbr_model_on_rtt(srm_bbr_model *model, const srm_cc_sample *sample) {
-    srm_time now = sample->now;
-    if (sample->rtt_min > 0)
-        model->smoothed = sample->rtt_smoothed;
-    model->probe_rtt_expired = now > model->probe_rtt_min_at + SRM_BBR_PROBE_RTT_EACH;
-    if (sample->rtt > 0 && (sample->rtt < model->probe_rtt_min || model->probe_rtt_expired)) {
-        model->probe_rtt_min = sample->rtt;
+static srm_time queue_margin(srm_time min_rtt) {
+    return srm_time_max(min_rtt / 16, SRM_BBR_RTT_NOISE);
+}
+
+static void forget_loss(srm_bbr_model *model) {
+    model->loss_lost = model->loss_sent = 0;
+}
+
+/* The lowest RTT of some ACKs and at least a round: it is above min_rtt only if a queue stands, whatever
+ * delays single ACKs. */
+static void watch_floor(srm_bbr_model *model, srm_time rtt) {
+    model->floor_now = srm_time_min(model->floor_now, rtt);
+    model->floor_samples++;
+    if (!model->round_start || model->floor_samples < SRM_BBR_FLOOR_SAMPLES)
+        return;
+    model->floor = model->floor_now;
+    model->floor_now = SRM_TIME_NEVER;
+    model->floor_samples = 0;
+}
+
+static void take_min_rtt(srm_bbr_model *model) {
+    if (model->probe_rtt_min < model->min_rtt - queue_margin(model->min_rtt))
+        forget_loss(model); /* what seemed to be an empty path had a queue */
+    model->min_rtt = model->probe_rtt_min;
+    model->min_rtt_at = model->probe_rtt_min_at;
+}
+
+static void take_rtt(srm_bbr_model *model, srm_time now, srm_time rtt) {
+    watch_floor(model, rtt);
+    if (rtt < model->probe_rtt_min || model->probe_rtt_expired) {
+        model->probe_rtt_min = rtt;
         model->probe_rtt_min_at = now;
     }
-    bool expired = now > model->min_rtt_at + SRM_BBR_MIN_RTT_LIFE;
-    if (model->probe_rtt_min < model->min_rtt || expired) {
-        model->min_rtt = model->probe_rtt_min;
-        model->min_rtt_at = model->probe_rtt_min_at;
+    if (rtt > model->min_rtt && rtt - model->min_rtt <= model->min_rtt / SRM_BBR_SIMILAR_RTT) {
+        model->probe_rtt_min_at = now; /* the path is empty as it is */
+        model->min_rtt_at = now;
+        model->probe_rtt_expired = false;
     }
 }
 
+void srm_bbr_model_on_rtt(srm_bbr_model *model, const srm_cc_sample *sample) {
+    model->probe_rtt_expired = sample->now > model->probe_rtt_min_at + SRM_BBR_PROBE_RTT_EACH;
+    if (sample->rtt > 0)
+        take_rtt(model, sample->now, sample->rtt);
+    if (model->probe_rtt_min < model->min_rtt || sample->now > model->min_rtt_at + SRM_BBR_MIN_RTT_LIFE)
+        take_min_rtt(model);
+}
+
 bool srm_bbr_model_has_queue(const srm_bbr_model *model) {
-    if (model->min_rtt == SRM_TIME_NEVER)
-        return false;
-    return model->smoothed > model->min_rtt + srm_time_max(model->min_rtt / 8, SRM_BBR_RTT_NOISE);
+    return model->floor - queue_margin(model->min_rtt) > model->min_rtt;
 }
 
 uint64_t srm_bbr_model_bdp(const srm_bbr_model *model, uint64_t bw, uint64_t unknown) {

@@ -3,8 +3,11 @@
  *
  * Random loss (radio, a broken cable) is there at any speed; loss that comes of a full queue comes with a
  * raised RTT and goes away at lower speed. So the loss rate is learned in rounds in which BBR sends no faster
- * than the path delivers and the RTT is low. It serves twice: loss is a sign of congestion only beyond it
- * (srm_bbr_model_congested), and what is sent is more than what is to arrive, by srm_bbr_model_repair.
+ * than the path delivers and no queue stands. It serves twice: loss is a sign of congestion only beyond it
+ * (srm_bbr_model_congested), and what is sent is more than what is to arrive (srm_bbr_model_repair).
+ *
+ * A queue stands when even the lowest RTT of at least a round and SRM_BBR_FLOOR_SAMPLES ACKs is above min_rtt
+ * by a margin. The average would tell of busy machines and radio, which delay single packets, as well.
  *
  * Rates are bytes a second, volumes bytes.
  */
@@ -17,15 +20,15 @@ struct srm_cc_sample;
 
 #define SRM_BBR_MIN_RTT_LIFE (10 * SRM_SECOND)  /* MinRTTFilterLen */
 #define SRM_BBR_PROBE_RTT_EACH (5 * SRM_SECOND) /* ProbeRTTInterval */
-#define SRM_BBR_EXTRA_ROUNDS 5                  /* two slots of it make ExtraAckedFilterLen = 10 */
-#define SRM_BBR_LOSS_THRESH 0.02                /* LossThresh */
-#define SRM_BBR_LOSS_FAR 0.10                   /* beyond it loss is congestion even if the RTT is low */
-#define SRM_BBR_LOSS_FAR_STARTUP 0.25           /* the same in Startup, whose loss rates are of few packets */
-#define SRM_BBR_LOSS_PACKETS 6                  /* fewer packets lost tell nothing; StartupFullLossCnt */
-#define SRM_BBR_RANDOM_LOSS_MAX 0.20            /* no more loss than this is believed to be random */
-#define SRM_BBR_RTT_NOISE                                                                                    \
-    (2 * SRM_MILLISECOND) /* a queue: smoothed RTT > min_rtt + max(1/8 min_rtt, this)                        \
-                           */
+#define SRM_BBR_SIMILAR_RTT 32        /* a sample above min_rtt by less than this part of it confirms it */
+#define SRM_BBR_EXTRA_ROUNDS 5        /* two slots of it make ExtraAckedFilterLen = 10 */
+#define SRM_BBR_LOSS_THRESH 0.02      /* LossThresh */
+#define SRM_BBR_LOSS_FAR 0.15         /* beyond it loss is congestion even if the RTT is low */
+#define SRM_BBR_LOSS_FAR_STARTUP 0.20 /* the same in Startup, whose loss rates are of few packets */
+#define SRM_BBR_LOSS_PACKETS 8        /* fewer packets lost tell nothing; StartupFullLossCnt */
+#define SRM_BBR_RANDOM_LOSS_MAX 0.20  /* no more loss than this is believed to be random */
+#define SRM_BBR_FLOOR_SAMPLES 8
+#define SRM_BBR_RTT_NOISE (2 * SRM_MILLISECOND) /* the margin: this, or 1/16 of min_rtt if that is more */
 /* A shorter min_rtt counts as this much where it says how much is to be in flight: within one machine, what
  * delays an ACK is scheduling, which a round trip of 50 us measured in a quiet moment says nothing about. */
 #define SRM_BBR_RTT_FLOOR SRM_MILLISECOND
@@ -43,7 +46,9 @@ typedef struct srm_bbr_model {
     srm_time probe_rtt_min; /* the lowest in SRM_BBR_PROBE_RTT_EACH */
     srm_time probe_rtt_min_at;
     bool probe_rtt_expired;
-    srm_time smoothed;
+    srm_time floor; /* lowest RTT of the last SRM_BBR_FLOOR_SAMPLES or more; 0: not known yet */
+    srm_time floor_now;
+    uint32_t floor_samples;
 
     uint64_t extra_now; /* largest excess of ACKs in this slot of rounds, and in the one before */
     uint64_t extra_before;
@@ -70,9 +75,11 @@ uint64_t srm_bbr_model_max_bw(const srm_bbr_model *model);
 /* A new cycle: the one before the last is forgotten. */
 void srm_bbr_model_next_cycle(srm_bbr_model *model);
 
-/* Takes an RTT sample, or notices that the last ones are old. */
+/* Takes an RTT sample, or notices that the last ones are old. After srm_bbr_model_on_round. If a much lower
+ * RTT than ever shows that what passed for an empty path had a queue, the loss rate learned then is
+ * forgotten. */
 void srm_bbr_model_on_rtt(srm_bbr_model *model, const struct srm_cc_sample *sample);
-/* Whether the RTT says that a queue stands. */
+/* Whether a queue stands; not before the first SRM_BBR_FLOOR_SAMPLES. */
 bool srm_bbr_model_has_queue(const srm_bbr_model *model);
 /* What `bw` has under way in the shortest round trip; `unknown` before the first RTT sample. */
 uint64_t srm_bbr_model_bdp(const srm_bbr_model *model, uint64_t bw, uint64_t unknown);
@@ -91,8 +98,8 @@ double srm_bbr_model_random_loss(const srm_bbr_model *model);
  * loss: if it is our own speed that makes for loss that looks random (a policer), each round then has less.
  */
 double srm_bbr_model_repair(const srm_bbr_model *model);
-/* Whether losing `lost` of `sent` shows congestion: beyond the path's own loss, more than LossThresh and the
- * RTT shows a queue, or more than `far`. */
+/* Whether losing `lost` of `sent` shows congestion: beyond one and a half times the path's own loss, more
+ * than LossThresh while a queue stands, or more than `far` and at least SRM_BBR_LOSS_PACKETS. */
 bool srm_bbr_model_congested(const srm_bbr_model *model, uint64_t lost, uint64_t sent, double far);
 
 #endif

@@ -58,8 +58,10 @@ static void end_round(srm_cubic *c, uint64_t delivered) {
     c->rtt_samples = 0;
     c->peak = c->peak_now;
     c->peak_now = 0;
-    if (c->curve.conservative && ++c->conservative_rounds >= CONSERVATIVE_ROUNDS && in_slow_start(&c->curve))
-        c->curve.threshold = c->curve.window;
+    if (!c->curve.conservative || ++c->conservative_rounds < CONSERVATIVE_ROUNDS)
+        return;
+    c->curve.threshold = c->curve.window;
+    c->curve.conservative = false;
 }
 
 /* The queue grows: either go on slowly, to see whether it was a passing thing, or back to full speed. */
@@ -174,6 +176,7 @@ static void reduce(srm_cubic *c, srm_time now) {
     curve->threshold = srm_u64_max((uint64_t)(window * BETA), MIN_WINDOW);
     curve->window = curve->threshold;
     curve->epoch_start = SRM_TIME_NEVER;
+    curve->conservative = false;
     c->grown = 0;
     c->recovery_start = now;
     c->quiet_since = SRM_TIME_NEVER;

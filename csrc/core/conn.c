@@ -144,11 +144,13 @@ void srm_conn_free(srm_conn *conn) {
     free(conn);
 }
 
+/* Those that have a peer are found by its connection id; only who waits for one has its key tried. */
 static bool address_busy(srm_endpoint *endpoint, const srmudp_address *address, const srm_entry *like) {
     size_t same = 0, cursor = 0;
     uint64_t hash = srm_address_hash(endpoint, address, true);
     for (srm_entry_address *slot; (slot = srm_table_each(&endpoint->addresses, hash, &cursor)) != NULL;)
         same += !slot->entry->closing && !slot->entry->accepted && slot->entry != like &&
+                slot->entry->owner->session(slot->entry) == SRM_SESSION_NONE &&
                 srm_address_equal(&slot->address, address) &&
                 memcmp(slot->entry->label_hash, like->label_hash, SRM_LABEL_HASH_SIZE) == 0;
     return same >= SRM_OPENS_PER_ADDRESS_MAX;
@@ -226,6 +228,8 @@ void srm_conn_accept(srm_listener *listener, srm_time now, const srm_confirmed *
     }
     srmudp_event event = {.kind = SRMUDP_EVENT_ACCEPTED};
     srm_conn_emit(conn, &event);
+    srm_entry_take_attempts(&conn->entry, &listener->entry, run->peer_id);
+    srm_entry_forget_attempts(&conn->entry, run->created);
     srm_conn_confirmed(conn, now, run);
     if (conn->current != NULL)
         end_predecessors(conn, now);
@@ -299,25 +303,33 @@ void srm_conn_release(srm_conn *conn, srm_time now) {
     srm_conn_wake(conn);
 }
 
+/* The peer may have gone over to one of them already, and know no other keys any more. */
+static void close_candidates(srm_conn *conn, srm_time now) {
+    for (srm_link *link = conn->candidates, *next; link != NULL; link = next) {
+        next = link->next;
+        if (srm_conn_same_session(conn, link))
+            srm_conn_close_link(link, now);
+        else
+            srm_conn_drop_candidate(conn, link);
+    }
+}
+
 void srm_conn_end(srm_conn *conn, srm_time now, bool failed, srmudp_error reason, uint8_t code) {
     if (conn->ended)
         return;
     conn->ended = conn->entry.closing = true;
     conn->close_reason = reason;
     srm_entry_stop(&conn->entry);
-    srm_conn_forget_links(conn, false);
+    srm_entry_forget_attempts(&conn->entry, SRM_TIME_NEVER);
     srm_conn_set_status(conn, now, failed ? SRMUDP_FAILED : SRMUDP_STATUS_CLOSED, reason);
     srm_conn_undelivered(conn, srm_outbox_take_all(&conn->outbox));
     srmudp_event event = {.kind = SRMUDP_EVENT_CLOSED, .status = conn->status, .reason = reason};
     srm_conn_emit(conn, &event);
-    srm_link *link = conn->current;
-    if (link != NULL && code != UINT8_MAX) {
+    if (conn->current != NULL && code != UINT8_MAX) {
         conn->close_code = code;
-        link->state = SRM_LINK_CLOSING;
-        link->close_due = true;
-        link->close_at = now;
-        link->close_wait = srm_rtt_pto(&link->rtt);
-        conn->gone_at = now + srm_time_min(SRM_CLOSE_LINGER, 8 * link->close_wait);
+        srm_conn_close_link(conn->current, now);
+        close_candidates(conn, now);
+        conn->gone_at = now + srm_time_min(SRM_CLOSE_LINGER, 8 * conn->current->close_wait);
     } else {
         srm_conn_forget_links(conn, true);
         conn->gone_at = now;

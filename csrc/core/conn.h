@@ -101,6 +101,8 @@ void srm_conn_confirmed(srm_conn *conn, srm_time now, const srm_confirmed *run);
 void srm_conn_challenge(srm_link *link, srm_time now, uint8_t purpose, const srmudp_address *to);
 void srm_conn_on_response(srm_link *link, srm_time now, const uint8_t data[8]);
 void srm_conn_drop_candidate(srm_conn *conn, srm_link *link);
+/* From now on the link only says CLOSE. */
+void srm_conn_close_link(srm_link *link, srm_time now);
 void srm_conn_link_gone(srm_conn *conn, srm_link *link);
 void srm_conn_forget_links(srm_conn *conn, bool current_too);
 void srm_conn_challenge_timeout(srm_link *link, srm_time now);

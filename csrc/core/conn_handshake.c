@@ -42,6 +42,16 @@ void srm_conn_drop_candidate(srm_conn *conn, srm_link *link) {
         }
 }
 
+void srm_conn_close_link(srm_link *link, srm_time now) {
+    link->state = SRM_LINK_CLOSING;
+    link->close_due = true;
+    link->close_at = now;
+    link->close_wait = srm_rtt_pto(&link->rtt);
+    link->close_until = now + SRM_CLOSE_LINGER;
+    link->close_said = now - SRM_CLOSE_EACH;
+    link->challenge_open = link->challenge_due = false;
+}
+
 static void drop_oldest_candidate(srm_conn *conn) {
     srm_link *oldest = NULL;
     size_t count = 0;
@@ -57,17 +67,26 @@ static void drop_oldest_candidate(srm_conn *conn) {
 void srm_conn_challenge(srm_link *link, srm_time now, uint8_t purpose, const srmudp_address *to) {
     if (link->challenge_open && link->challenge_purpose == SRM_CHALLENGE_FRESH)
         return; /* that one says it all */
+    if (link->challenge_open && link->challenge_purpose == SRM_CHALLENGE_SILENCE)
+        return; /* a new path is asked again with its next packet */
     srm_endpoint_random(link->conn->endpoint, link->challenge, sizeof link->challenge);
     link->challenge_open = link->challenge_due = true;
     link->challenge_purpose = purpose;
     link->challenge_to = *to;
     link->challenge_first = link->challenge_at = now;
     link->challenge_wait = srm_rtt_pto(&link->rtt);
+    if (purpose == SRM_CHALLENGE_SILENCE)
+        link->challenge_wait /= 2;
     srm_conn_wake(link->conn);
 }
 
 static srm_time silence_wait(const srm_link *link) {
     return srm_time_max(3 * srm_rtt_pto(&link->rtt), SRM_SILENCE_MIN);
+}
+
+/* How long a CHALLENGE is worth waiting for: on a slow path the answer alone takes seconds. */
+static srm_time challenge_life(const srm_link *link) {
+    return srm_time_max(SRM_CHALLENGE_LIFE, 2 * srm_rtt_pto(&link->rtt));
 }
 
 /* When an open CHALLENGE of this link ends unanswered. */
@@ -76,8 +95,9 @@ srm_time srm_conn_silence_time(const srm_link *link) {
         return SRM_TIME_NEVER;
     if (link->challenge_purpose == SRM_CHALLENGE_SILENCE)
         return link->challenge_first + silence_wait(link);
-    srm_time end = link->challenge_first + SRM_CHALLENGE_LIFE;
-    return link->answered > 0 ? srm_time_max(end, link->answered + SRM_CANDIDATE_HOLD) : end;
+    srm_time life = challenge_life(link), end = link->challenge_first + life;
+    srm_time hold = srm_time_max(SRM_CANDIDATE_HOLD, 3 * life);
+    return link->answered > 0 ? srm_time_max(end, link->answered + hold) : end;
 }
 
 /* ---- A link becomes current ---- */
@@ -122,7 +142,7 @@ static void become_current(srm_conn *conn, srm_time now, srm_link *link) {
     conn->silent = false;
     conn->asked_until = 0;
     srm_entry_stop(&conn->entry);
-    srm_entry_add_address(&conn->entry, &link->remote);
+    srm_entry_learn_address(&conn->entry, &link->remote);
     bool same = srm_conn_same_session(conn, link), first = !conn->session;
     if (old != NULL)
         srm_conn_link_gone(conn, old);
@@ -146,13 +166,8 @@ static void become_current(srm_conn *conn, srm_time now, srm_link *link) {
  * own keys. */
 static void refuse_busy(srm_conn *conn, srm_time now) {
     for (srm_link *link = conn->candidates; link != NULL; link = link->next)
-        if (!srm_conn_same_session(conn, link) && link->state == SRM_LINK_CANDIDATE) {
-            link->state = SRM_LINK_CLOSING;
-            link->close_due = true;
-            link->close_at = now;
-            link->close_wait = srm_rtt_pto(&link->rtt);
-            link->challenge_open = link->challenge_due = false;
-        }
+        if (!srm_conn_same_session(conn, link) && link->state == SRM_LINK_CANDIDATE)
+            srm_conn_close_link(link, now);
     srm_conn_wake(conn);
 }
 
@@ -174,6 +189,8 @@ void srm_conn_on_response(srm_link *link, srm_time now, const uint8_t data[8]) {
     case SRM_CHALLENGE_FRESH:
         link->fresh = true;
         try_candidate(conn, now, link);
+        if (link != conn->current) /* the present peer came back to life meanwhile, maybe */
+            srm_conn_challenge(conn->current, now, SRM_CHALLENGE_SILENCE, &conn->current->remote);
         break;
     case SRM_CHALLENGE_SILENCE:
         refuse_busy(conn, now);
@@ -183,7 +200,7 @@ void srm_conn_on_response(srm_link *link, srm_time now, const uint8_t data[8]) {
         link->remote = link->challenge_to;
         if (other_ip)
             srm_link_reset_path(link, now, &conn->endpoint->config);
-        srm_entry_add_address(&conn->entry, &link->remote);
+        srm_entry_learn_address(&conn->entry, &link->remote);
         srmudp_event event = {.kind = SRMUDP_EVENT_PATH_CHANGED, .remote = link->remote};
         srm_conn_emit(conn, &event);
         break;
@@ -202,6 +219,10 @@ void srm_conn_challenge_timeout(srm_link *link, srm_time now) {
     }
     if (link->challenge_purpose != SRM_CHALLENGE_SILENCE)
         return; /* a path that doesn't answer is not taken */
+    if (link->heard > link->challenge_first + srm_rtt_pto(&link->rtt)) {
+        refuse_busy(conn, now); /* the answer got lost, but no dead process sent that */
+        return;
+    }
     conn->silent = true;
     if (conn->accepted) {
         srm_conn_end(conn, now, true, SRMUDP_PEER_RESTARTED, SRM_CLOSE_LOST);

@@ -171,6 +171,15 @@ static void on_challenge(packet_in *p, srm_reader *r) {
     link->answered = p->now;
 }
 
+/* A peer that closed says so under the keys of any run of the session: it may have none in common with us that we
+ * use. That it is busy with another process doesn't end what lives. */
+static bool ends_session(const srm_link *link, uint64_t code) {
+    const srm_conn *conn = link->conn;
+    if (link == conn->current)
+        return true;
+    return !srm_conn_is_foreign(link) && (code != SRM_CLOSE_PEER_BUSY || !srm_conn_alive(conn));
+}
+
 static bool on_close(packet_in *p, srm_reader *r) {
     srm_conn *conn = p->link->conn;
     uint64_t code = srm_read_varint(r);
@@ -178,7 +187,7 @@ static bool on_close(packet_in *p, srm_reader *r) {
     if (r->failed)
         return false;
     p->gone = true;
-    if (p->link != conn->current) {
+    if (!ends_session(p->link, code)) {
         srm_conn_drop_candidate(conn, p->link);
         return true;
     }
@@ -279,8 +288,10 @@ static void follow_path(srm_link *link, srm_time now, const srmudp_address *from
 
 /* Something under its keys came: the peer lives. */
 static void revive(srm_conn *conn, srm_time now, const srm_link *link) {
+    if (link != conn->current)
+        return;
     conn->silent = false;
-    if (conn->status != SRMUDP_RECONNECTING || link != conn->current || now < conn->asked_until)
+    if (conn->status != SRMUDP_RECONNECTING || now < conn->asked_until)
         return;
     srm_entry_stop(&conn->entry);
     srm_conn_set_status(conn, now, SRMUDP_ESTABLISHED, SRMUDP_OK);
@@ -304,6 +315,10 @@ static void on_frames(packet_in *p, srm_span frames, uint64_t number, uint8_t ec
         return;
     if (malformed) {
         conn->totals.dropped_malformed++;
+        if (link != conn->current) { /* maybe another process's: no reason to end what lives */
+            srm_conn_drop_candidate(conn, link);
+            return;
+        }
         srm_conn_end(conn, p->now, true, SRMUDP_PROTOCOL_VIOLATION,
                      (uint8_t)(p->refusal >= 0 ? p->refusal : SRM_CLOSE_PROTOCOL));
         return;
@@ -329,7 +344,7 @@ void srm_conn_on_packet(srm_link *link, srm_time now, uint8_t *data, size_t size
     conn->totals.udp_bytes_received += size;
     note_heard(link, now);
     if (conn->ended || link->state == SRM_LINK_CLOSING) {
-        link->close_due = link->close_at > 0; /* says goodbye again */
+        link->close_due |= now - link->close_said >= SRM_CLOSE_EACH; /* says goodbye again */
         srm_conn_wake(conn);
         return;
     }

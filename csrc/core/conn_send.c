@@ -46,7 +46,8 @@ static void write_challenges(packet_plan *p, srm_writer *w) {
     if (link->challenge_due && srm_writer_left(w) >= 9 && srm_address_equal(&link->challenge_to, &p->to)) {
         link->challenge_due = false;
         link->challenge_at = p->now + link->challenge_wait;
-        link->challenge_wait *= 2;
+        if (link->challenge_purpose != SRM_CHALLENGE_SILENCE) /* a living peer must not be taken for dead */
+            link->challenge_wait *= 2;
         srm_write_u8(w, SRM_FRAME_CHALLENGE);
         srm_write_bytes(w, srm_span_of(link->challenge, sizeof link->challenge));
         p->any = p->eliciting = true;
@@ -294,17 +295,35 @@ static size_t build_probe(packet_plan *p, uint8_t *buffer) {
     return size;
 }
 
+/* Nothing comes after a CLOSE: what our application consumed must go along, or the peer would report as
+ * undelivered what was delivered. */
+static void write_last_consumed(packet_plan *p, srm_writer *w) {
+    uint8_t channel;
+    uint64_t next;
+    srm_inbox_control_again(&p->conn->inbox);
+    while (srm_writer_left(w) >= 32 && srm_inbox_next_consumed(&p->conn->inbox, &channel, &next)) {
+        srm_write_u8(w, SRM_FRAME_CONSUMED);
+        srm_write_u8(w, channel);
+        srm_write_varint(w, next);
+    }
+}
+
 static size_t build_close(packet_plan *p, uint8_t *buffer) {
     srm_link *link = p->link;
     srm_packet_out out;
     if (!srm_sent_begin(&link->sent))
         return 0;
     link->close_due = false;
-    link->close_at = p->now + link->close_wait;
-    link->close_wait *= 2;
+    link->close_said = p->now;
+    if (link->close_at <= p->now) {
+        link->close_at = p->now + link->close_wait;
+        link->close_wait = srm_time_min(2 * link->close_wait, SRM_CLOSE_LINGER);
+    }
     srm_link_packet_begin(link, buffer, SRM_DATAGRAM_MIN_MTU, &out);
+    if (!srm_conn_is_foreign(link))
+        write_last_consumed(p, &out.w);
     srm_write_u8(&out.w, SRM_FRAME_CLOSE);
-    srm_write_varint(&out.w, link == p->conn->current ? p->conn->close_code : SRM_CLOSE_PEER_BUSY);
+    srm_write_varint(&out.w, srm_conn_is_foreign(link) ? SRM_CLOSE_PEER_BUSY : p->conn->close_code);
     srm_write_varint(&out.w, 0);
     size_t size = srm_link_packet_finish(link, &out);
     srm_sent_commit(&link->sent, p->now, size, 0);
@@ -392,5 +411,6 @@ void srm_conn_too_large(srm_endpoint *endpoint, srm_time now, const srmudp_addre
         srm_conn *conn = (srm_conn *)(void *)((char *)slot->entry - offsetof(srm_conn, entry));
         if (conn->current != NULL && srm_address_equal(&conn->current->remote, to))
             srm_mtu_on_too_large(&conn->current->mtu, now, size);
+        srm_conn_wake(conn);
     }
 }

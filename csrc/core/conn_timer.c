@@ -7,16 +7,20 @@ bool srm_conn_alive(const srm_conn *conn) {
     return conn->status == SRMUDP_ESTABLISHED && conn->current != NULL;
 }
 
-/* When silence means that the peer is gone: counted from what waits for an answer longest, or from the last
- * word. */
+/* When silence means that the peer is gone: counted from what waits for an answer longest (data, or a CONFIRM), or from
+ * the last word. */
 static srm_time death_time(const srm_conn *conn) {
     const srm_link *link = conn->current;
-    srm_time oldest = srm_sent_oldest_unacked(&link->sent);
-    if (!srm_conn_alive(conn) || oldest == SRM_TIME_NEVER)
+    if (!srm_conn_alive(conn))
         return SRM_TIME_NEVER;
-    uint32_t limit = srm_outbox_unacked(&conn->outbox) ? conn->endpoint->config.liveness_in_flight
-                                                       : conn->endpoint->config.liveness;
-    return srm_time_max(oldest, link->heard) + limit * SRM_MILLISECOND;
+    srm_time oldest = link->confirm != NULL ? link->created : srm_sent_oldest_unacked(&link->sent);
+    if (oldest == SRM_TIME_NEVER)
+        return SRM_TIME_NEVER;
+    bool in_flight = srm_outbox_unacked(&conn->outbox) || link->confirm != NULL;
+    const srmudp_config *config = &conn->endpoint->config;
+    uint32_t limit = in_flight ? config->liveness_in_flight : config->liveness;
+    return srm_time_max(oldest, link->heard) +
+           srm_time_max(limit * SRM_MILLISECOND, 3 * srm_rtt_pto(&link->rtt));
 }
 
 /* The responder waits a little longer, so that usually one side's keep-alive serves both. */
@@ -37,7 +41,7 @@ static srm_time outage_end(const srm_conn *conn) {
 
 static srm_time link_time(const srm_link *link) {
     if (link->state == SRM_LINK_CLOSING)
-        return link->close_at;
+        return srm_time_min(link->close_at, link->close_until);
     srm_time at = srm_sent_deadline(&link->sent, &link->rtt);
     if (!srm_conn_is_foreign(link))
         at = srm_time_min(at, srm_acks_deadline(&link->acks));
@@ -69,7 +73,7 @@ srm_time srm_conn_deadline(const srm_conn *conn, srm_time now) {
 static void fire_link(srm_conn *conn, srm_link *link, srm_time now) {
     if (link->state == SRM_LINK_CLOSING) {
         link->close_due |= link->close_at <= now;
-        if (link != conn->current && link->close_wait > SRM_CLOSE_LINGER)
+        if (link != conn->current && link->close_until <= now)
             srm_conn_drop_candidate(conn, link);
         return;
     }
@@ -87,6 +91,14 @@ static void fire_link(srm_conn *conn, srm_link *link, srm_time now) {
         srm_conn_challenge_timeout(link, now);
 }
 
+/* An idle connection doesn't keep what a burst took; its keep-alives bring it here. */
+static void give_back(srm_link *link, srm_time now) {
+    if (link->sent.eliciting > 0 || now - link->sent.pto_from < SRM_SECOND)
+        return;
+    srm_sent_trim(&link->sent, now);
+    srm_acks_trim(&link->acks);
+}
+
 static void fire_current(srm_conn *conn, srm_time now) {
     if (death_time(conn) <= now) {
         srm_conn_set_status(conn, now, SRMUDP_RECONNECTING, SRMUDP_LIVENESS);
@@ -96,6 +108,7 @@ static void fire_current(srm_conn *conn, srm_time now) {
         conn->current->ping = true;
     if (srm_mtu_deadline(&conn->current->mtu) <= now)
         srm_mtu_on_timer(&conn->current->mtu, now);
+    give_back(conn->current, now);
 }
 
 /* True when the connection is no more. */

@@ -16,7 +16,7 @@ typedef struct srm_deadlines {
 
 void srm_deadlines_init(srm_deadlines *heap);
 void srm_deadlines_fini(srm_deadlines *heap);
-/* Makes room for one more item, once for each item there will be; so that setting a time cannot fail. */
+/* Makes room for so many items, before any is set; so that setting a time cannot fail. False: no memory. */
 bool srm_deadlines_reserve(srm_deadlines *heap, size_t items);
 
 void srm_deadline_init(srm_deadline *item);

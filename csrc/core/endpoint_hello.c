@@ -11,14 +11,14 @@
 
 typedef struct callee_list {
     srm_entry *entries[CANDIDATES_MAX];
-    size_t count;
+    size_t count, limit;
 } callee_list;
 
 static void add_callee(callee_list *list, srm_entry *entry) {
     for (size_t i = 0; i < list->count; i++)
         if (list->entries[i] == entry)
             return;
-    if (list->count < CANDIDATES_MAX)
+    if (list->count < list->limit)
         list->entries[list->count++] = entry;
 }
 
@@ -49,10 +49,19 @@ static void add_by_label(srm_endpoint *endpoint, callee_list *list, const srm_he
             add_callee(list, entry);
 }
 
-/* Whom a HELLO may be meant for, likeliest first. */
+/* A stranger is for a listener before it is for those who wait for somebody else: an initiator tries few answers. */
+static void add_listeners(srm_endpoint *endpoint, callee_list *list, const srm_hello_message *hello) {
+    list->limit = CANDIDATES_MAX;
+    for (srm_listener *listener = endpoint->listeners; listener != NULL; listener = listener->next)
+        if (label_fits(&listener->entry, hello))
+            add_callee(list, &listener->entry);
+}
+
+/* Whom a HELLO may be meant for, likeliest first. One place is kept for a listener. */
 static void find_callees(srm_endpoint *endpoint, callee_list *list, const srm_hello_message *hello,
                          const srmudp_address *from) {
     list->count = 0;
+    list->limit = CANDIDATES_MAX - 1;
     size_t cursor = 0;
     uint64_t id = srm_prefix64(hello->connection_id);
     for (srm_entry *entry; (entry = srm_table_each(&endpoint->sessions, id, &cursor)) != NULL;)
@@ -63,11 +72,10 @@ static void find_callees(srm_endpoint *endpoint, callee_list *list, const srm_he
     add_by_address(endpoint, list, hello, from, true, true);
     add_by_address(endpoint, list, hello, from, false, true);
     add_by_address(endpoint, list, hello, from, true, false);
-    if (list->count == 0)
+    bool stranger = list->count == 0;
+    add_listeners(endpoint, list, hello);
+    if (stranger)
         add_by_label(endpoint, list, hello);
-    for (srm_listener *listener = endpoint->listeners; listener != NULL; listener = listener->next)
-        if (label_fits(&listener->entry, hello))
-            add_callee(list, &listener->entry);
 }
 
 static bool is_own(const srm_endpoint *endpoint, const srm_hello_message *message) {
@@ -93,14 +101,17 @@ static void hello_pair(srm_endpoint *endpoint, const srm_hello_message *hello, u
     crypto_generichash_final(&state, pair, 16);
 }
 
-bool srm_endpoint_hint_allowed(srm_endpoint *endpoint, srm_time now) {
-    srm_bucket_rate rate = {SRM_HINTS_PER_SECOND * 10, SRM_SECOND / (SRM_HINTS_PER_SECOND * 10)};
-    return srm_bucket_take(&endpoint->hints, rate, now);
+/* RETRY and VERSION: a few a second to each source (they share buckets by a keyed hash, so that a flood from forged ones
+ * leaves something for the others). */
+static bool hint_allowed(srm_endpoint *endpoint, srm_time now, const srmudp_address *from) {
+    srm_bucket_rate rate = {SRM_HINTS_PER_SECOND, SRM_SECOND / SRM_HINTS_PER_SECOND};
+    uint64_t place = srm_address_hash(endpoint, from, false) % SRM_HINT_SOURCES;
+    return srm_bucket_take(&endpoint->hints[place], rate, now);
 }
 
 static void send_retry(srm_endpoint *endpoint, srm_time now, const srm_hello_message *hello,
                        const srmudp_address *from) {
-    if (!srm_endpoint_hint_allowed(endpoint, now))
+    if (!hint_allowed(endpoint, now, from))
         return;
     srm_hello_message retry = {.type = SRM_RETRY, .version = SRM_PROTOCOL_VERSION};
     memcpy(retry.dst_nonce, hello->src_nonce, SRM_NONCE_SIZE);
@@ -109,10 +120,10 @@ static void send_retry(srm_endpoint *endpoint, srm_time now, const srm_hello_mes
     srm_endpoint_queue(endpoint, from, srm_span_of(bytes, srm_hello_write(&retry, bytes, sizeof bytes)));
 }
 
-static void send_version(srm_endpoint *endpoint, srm_time now, const srm_hello_message *hello,
+static void send_version(srm_endpoint *endpoint, srm_time now, const srm_hello_message *hello, size_t size,
                          const srmudp_address *from) {
     static const uint8_t versions[] = {SRM_PROTOCOL_VERSION};
-    if (hello->type != SRM_HELLO || !srm_endpoint_hint_allowed(endpoint, now))
+    if (hello->type != SRM_HELLO || size < SRM_HELLO_MIN_SIZE || !hint_allowed(endpoint, now, from))
         return;
     srm_hello_message out = {.type = SRM_VERSION,
                              .version = SRM_PROTOCOL_VERSION,
@@ -219,7 +230,7 @@ void srm_endpoint_on_handshake(srm_endpoint *endpoint, srm_time now, uint8_t *da
         return;
     case SRM_HELLO_OTHER_VERSION:
         endpoint->stats.dropped_version++;
-        send_version(endpoint, now, &message, from);
+        send_version(endpoint, now, &message, size, from);
         return;
     case SRM_HELLO_FINE:
         break;

@@ -76,17 +76,29 @@ static srm_shared_bucket *address_bucket(srm_entry *entry, const srmudp_address 
     return srm_endpoint_bucket(entry->endpoint, BUCKET_ADDRESS, srm_span_of(name, sizeof name));
 }
 
-bool srm_entry_set_addresses(srm_entry *entry, const srmudp_address *addresses, size_t count) {
+typedef struct address_list {
+    srmudp_address at[SRM_ADDRESSES_MAX + SRM_ADDRESSES_LEARNED];
+    size_t count;
+} address_list;
+
+static void list_address(address_list *list, const srmudp_address *address) {
+    for (size_t i = 0; i < list->count; i++)
+        if (srm_address_equal(&list->at[i], address))
+            return;
+    if (list->count < SRM_COUNT_OF(list->at))
+        list->at[list->count++] = *address;
+}
+
+static bool replace_addresses(srm_entry *entry, const address_list *list, size_t learned) {
     srm_endpoint *endpoint = entry->endpoint;
-    count = srm_size_min(count, SRM_ADDRESSES_MAX);
-    srm_entry_address *slots = calloc(count + 1, sizeof *slots);
+    srm_entry_address *slots = calloc(list->count + 1, sizeof *slots);
     if (slots == NULL)
         return false;
-    for (size_t i = 0; i < count; i++)
-        slots[i] = (srm_entry_address){addresses[i], entry, address_bucket(entry, &addresses[i])};
+    for (size_t i = 0; i < list->count; i++)
+        slots[i] = (srm_entry_address){list->at[i], entry, address_bucket(entry, &list->at[i])};
     drop_addresses(entry);
     entry->addresses = slots;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < list->count; i++) {
         if (slots[i].bucket == NULL)
             break; /* without memory: the addresses so far */
         entry->address_count = i + 1;
@@ -94,19 +106,32 @@ bool srm_entry_set_addresses(srm_entry *entry, const srmudp_address *addresses, 
                             &slots[i]);
         (void)srm_table_add(&endpoint->ips, srm_address_hash(endpoint, &slots[i].address, false), &slots[i]);
     }
+    entry->learned_count = srm_size_min(learned, entry->address_count);
     return true;
 }
 
-void srm_entry_add_address(srm_entry *entry, const srmudp_address *address) {
-    srmudp_address all[SRM_ADDRESSES_MAX + 1];
-    all[0] = *address;
-    size_t count = 1;
-    for (size_t i = 0; i < entry->address_count && count < SRM_ADDRESSES_MAX; i++) {
+bool srm_entry_set_addresses(srm_entry *entry, const srmudp_address *addresses, size_t count) {
+    address_list list = {.count = 0};
+    for (size_t i = 0; i < entry->learned_count; i++)
+        list_address(&list, &entry->addresses[i].address);
+    size_t learned = list.count;
+    for (size_t i = 0; i < count && i < SRM_ADDRESSES_MAX; i++)
+        list_address(&list, &addresses[i]);
+    return replace_addresses(entry, &list, learned);
+}
+
+void srm_entry_learn_address(srm_entry *entry, const srmudp_address *address) {
+    for (size_t i = 0; i < entry->address_count; i++)
         if (srm_address_equal(&entry->addresses[i].address, address))
             return;
-        all[count++] = entry->addresses[i].address;
-    }
-    (void)srm_entry_set_addresses(entry, all, count);
+    address_list list = {.count = 0};
+    list_address(&list, address);
+    for (size_t i = 0; i < entry->learned_count && list.count < SRM_ADDRESSES_LEARNED; i++)
+        list_address(&list, &entry->addresses[i].address);
+    size_t learned = list.count;
+    for (size_t i = entry->learned_count; i < entry->address_count; i++)
+        list_address(&list, &entry->addresses[i].address);
+    (void)replace_addresses(entry, &list, learned);
 }
 
 srm_guess_payer srm_entry_payer(srm_entry *entry, const srmudp_address *from) {
@@ -286,8 +311,10 @@ static size_t neighbours(const srm_entry *entry) {
     if (entry->address_count > 0) {
         srm_endpoint *endpoint = entry->endpoint;
         uint64_t hash = srm_address_hash(endpoint, &entry->addresses[0].address, true);
-        while (srm_table_each(&endpoint->addresses, hash, &cursor) != NULL)
-            entries++;
+        const srm_entry_address *slot;
+        while ((slot = srm_table_each(&endpoint->addresses, hash, &cursor)) != NULL)
+            entries += !slot->entry->closing &&
+                       slot->entry->owner->session(slot->entry) != SRM_SESSION_ALIVE;
     }
     return entries;
 }
@@ -452,6 +479,26 @@ void srm_entry_forget_attempts(srm_entry *entry, srm_time before) {
             link = &(*link)->next;
 }
 
+void srm_entry_take_attempts(srm_entry *entry, srm_entry *listener,
+                             const uint8_t peer_id[SRM_CONNECTION_ID_SIZE]) {
+    srm_table *ids = &entry->endpoint->own_ids;
+    for (srm_attempt **link = &listener->attempts; *link != NULL;) {
+        srm_attempt *attempt = *link;
+        if (memcmp(attempt->peer_id, peer_id, SRM_CONNECTION_ID_SIZE) != 0) {
+            link = &attempt->next;
+            continue;
+        }
+        *link = attempt->next;
+        attempt->next = entry->attempts;
+        entry->attempts = attempt;
+        listener->attempt_count--;
+        entry->attempt_count++;
+        srm_table_remove(ids, srm_prefix64(attempt->own_id), listener);
+        (void)srm_table_add(ids, srm_prefix64(attempt->own_id), entry);
+        attempt->entry = entry;
+    }
+}
+
 static bool derive_as_responder(srm_entry *entry, srm_attempt *attempt, const srm_hello_message *hello,
                                 srm_hello_message *reply) {
     uint8_t scalar[SRM_PAKE_SCALAR_SIZE], shared[SRM_PAKE_SECRET_SIZE], ad_i[AD_MAX], ad_r[AD_MAX];
@@ -538,13 +585,26 @@ static void add_attempt(srm_entry *entry, srm_attempt *attempt) {
     (void)srm_table_add(&endpoint->own_ids, srm_prefix64(attempt->own_id), entry);
 }
 
+/* A listener draws an id for each peer process that comes: whichever of its runs gets through, it is the same session. */
+static void choose_id(srm_entry *entry, srm_attempt *attempt) {
+    if (!entry->listener) {
+        memcpy(attempt->own_id, entry->connection_id, sizeof attempt->own_id);
+        return;
+    }
+    for (const srm_attempt *other = entry->attempts; other != NULL; other = other->next)
+        if (!other->confirmed && memcmp(other->peer_id, attempt->peer_id, sizeof attempt->peer_id) == 0) {
+            memcpy(attempt->own_id, other->own_id, sizeof attempt->own_id);
+            return;
+        }
+    srm_endpoint_random(entry->endpoint, attempt->own_id, sizeof attempt->own_id);
+}
+
 static srm_entry_answer answer(srm_entry *entry, srm_time now, const srm_hello_message *hello,
                                size_t hello_size, const srmudp_address *from, const uint8_t pair[16],
                                bool more) {
     srm_guess_payer payer = srm_entry_payer(entry, from);
     if (srm_guess_left(&payer, now) == 0)
         return SRM_ENTRY_NO_BUDGET;
-    make_room(entry);
     srm_attempt *attempt = calloc(1, sizeof *attempt);
     if (attempt == NULL)
         return SRM_ENTRY_NO_MEMORY;
@@ -556,10 +616,7 @@ static srm_entry_answer answer(srm_entry *entry, srm_time now, const srm_hello_m
     memcpy(attempt->nonce_i, hello->src_nonce, SRM_NONCE_SIZE);
     memcpy(attempt->peer_id, hello->connection_id, sizeof attempt->peer_id);
     srm_endpoint_random(entry->endpoint, attempt->nonce_r, sizeof attempt->nonce_r);
-    if (entry->listener)
-        srm_endpoint_random(entry->endpoint, attempt->own_id, sizeof attempt->own_id);
-    else
-        memcpy(attempt->own_id, entry->connection_id, sizeof attempt->own_id);
+    choose_id(entry, attempt);
     attempt->cid_local = srm_endpoint_new_cid(entry->endpoint);
     own_offer own;
     make_offer(&own);
@@ -575,6 +632,7 @@ static srm_entry_answer answer(srm_entry *entry, srm_time now, const srm_hello_m
         return SRM_ENTRY_BAD;
     }
     attempt->charged = srm_guess_charge(&payer, now);
+    make_room(entry);
     add_attempt(entry, attempt);
     send_reply(attempt, now, hello, from);
     entry->owner->touched(entry, now);
@@ -595,6 +653,15 @@ static bool hello_stands_back(const srm_entry *entry, const srm_hello_message *h
            memcmp(hello->src_nonce, entry->init->nonce, SRM_NONCE_SIZE) < 0;
 }
 
+/* Our nonce is for those whom we call and for who sits on the way there. A stranger that asked for it could answer it in
+ * the peer's name and use up the share's tries and the peer's budget. */
+static bool dials_ip(const srm_entry *entry, const srmudp_address *from) {
+    for (size_t i = 0; i < entry->address_count; i++)
+        if (srm_address_same_ip(&entry->addresses[i].address, from))
+            return true;
+    return false;
+}
+
 bool srm_entry_would_answer(const srm_entry *entry, srm_time now, const srm_hello_message *hello) {
     return !hello_stands_back(entry, hello) || should_yield(entry, now, hello);
 }
@@ -606,9 +673,13 @@ srm_entry_answer srm_entry_on_hello(srm_entry *entry, srm_time now, const srm_he
     entry->heard_seq = hello->tx_seq;
     if (hello_stands_back(entry, hello)) {
         if (!should_yield(entry, now, hello)) {
-            repeat_hello_at_once(entry, now, from);
+            if (dials_ip(entry, from))
+                repeat_hello_at_once(entry, now, from);
             return SRM_ENTRY_TAKEN;
         }
+        srm_guess_payer payer = srm_entry_payer(entry, from);
+        if (srm_guess_left(&payer, now) == 0)
+            return SRM_ENTRY_NO_BUDGET;
         free_init(entry);
         entry->init_after = now + srm_time_max(2 * entry->rtt, SRM_YIELD_WAIT);
         entry->yield_after = entry->init_after + SRM_YIELD_PAUSE;

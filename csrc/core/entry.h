@@ -114,8 +114,8 @@ struct srm_entry {
     uint8_t label_hash[SRM_LABEL_HASH_SIZE];
     uint8_t connection_id[SRM_CONNECTION_ID_SIZE];
     srm_shared_bucket *key_bucket;
-    srm_entry_address *addresses;
-    size_t address_count;
+    srm_entry_address *addresses; /* first where the peer was last, then what the application gave */
+    size_t address_count, learned_count;
     uint8_t heard_nonce[SRM_NONCE_SIZE]; /* of the newest HELLO heard: echoed in ours */
     uint8_t heard_seq;
     srm_init *init;
@@ -131,10 +131,10 @@ struct srm_entry {
 bool srm_entry_init(srm_entry *entry, srm_endpoint *endpoint, const srm_entry_owner *owner, srm_span key,
                     srm_span label, srm_time now);
 void srm_entry_fini(srm_entry *entry);
-/* Replaces the addresses. False without memory (nothing changed). */
+/* Replaces the addresses that the application gave. False without memory (nothing changed). */
 bool srm_entry_set_addresses(srm_entry *entry, const srmudp_address *addresses, size_t count);
-/* One more address, in front; the last one goes when there are too many. */
-void srm_entry_add_address(srm_entry *entry, const srmudp_address *address);
+/* The peer is at this address. Goes in front; of those the application didn't give the oldest is forgotten. */
+void srm_entry_learn_address(srm_entry *entry, const srmudp_address *address);
 
 /* Sends HELLOs until stopped, as far as it has addresses; a running init goes on unless `fresh`. */
 void srm_entry_start(srm_entry *entry, srm_time now, bool fresh);
@@ -166,6 +166,9 @@ void srm_attempt_on_reject(srm_attempt *attempt, srm_time now);
 srm_attempt *srm_entry_find_attempt(const srm_entry *entry, const uint8_t pair[16]);
 void srm_attempt_repeat_reply(srm_attempt *attempt, srm_time now, const srm_hello_message *hello,
                               const srmudp_address *from);
+/* The attempts of that peer process (its connection id) pass from a listener to the connection it accepted: their
+ * CONFIRMs are for that session. */
+void srm_entry_take_attempts(srm_entry *entry, srm_entry *listener, const uint8_t peer_id[SRM_CONNECTION_ID_SIZE]);
 /* Forgets attempts: all, or those created before `before`. */
 void srm_entry_forget_attempts(srm_entry *entry, srm_time before);
 

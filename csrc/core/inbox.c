@@ -9,6 +9,14 @@
  * turns. */
 #define WINDOW_TURN (10 * SRM_MILLISECOND)
 
+/* A larger ring than this is given back when it is empty: bursts are rare, and there are 256 channels. */
+#define RING_KEEP 1024
+
+/* Runs of bytes of one message that wait for what is between them. Far more than packets under way make; a
+ * peer that sends crumbs must not make us sort millions. Beyond it a piece counts as not come and is sent
+ * again. */
+#define RUNS_MAX 8192
+
 struct srm_inbox_channel {
     srm_message **ring; /* by number: [next, end), NULL where nothing came */
     uint32_t capacity;  /* 0 or a power of two */
@@ -83,7 +91,7 @@ static void begin_session(srm_inbox *inbox) {
     memset(inbox->dirty, 0, sizeof inbox->dirty);
     inbox->ready = NULL;
     inbox->ready_last = &inbox->ready;
-    inbox->begun = inbox->consumed = inbox->round_consumed = 0;
+    inbox->begun = inbox->missing = inbox->consumed = inbox->round_consumed = 0;
     inbox->granted = inbox->window_initial;
     inbox->needed = 0;
     inbox->round_began = 0;
@@ -114,7 +122,7 @@ void srm_inbox_restart(srm_inbox *inbox) {
 
 /* Makes the ring hold `number`; what the credit allows bounds it: a message costs SRM_MESSAGE_COST at least.
  */
-static bool ring_reach(srm_inbox_channel *c, uint64_t number) {
+static bool ring_reach(srm_inbox *inbox, srm_inbox_channel *c, uint64_t number) {
     uint64_t capacity = c->capacity == 0 ? 8 : c->capacity;
     while (number - c->next >= capacity)
         capacity *= 2;
@@ -129,8 +137,10 @@ static bool ring_reach(srm_inbox_channel *c, uint64_t number) {
         c->ring = ring;
         c->capacity = (uint32_t)capacity;
     }
-    for (; c->end <= number; c->end++)
+    for (; c->end <= number; c->end++) {
         *slot(c, c->end) = NULL;
+        inbox->missing++;
+    }
     return true;
 }
 
@@ -170,7 +180,7 @@ static bool note_range(srm_message *message, uint64_t start, uint64_t end) {
         message->ranges = malloc(sizeof *message->ranges);
         if (message->ranges == NULL)
             return false;
-        srm_rangeset_init(message->ranges, SRM_RANGESET_NO_MAX, SRM_RANGESET_REFUSE);
+        srm_rangeset_init(message->ranges, RUNS_MAX, SRM_RANGESET_REFUSE);
     }
     return srm_rangeset_add(message->ranges, start, end);
 }
@@ -207,6 +217,11 @@ static void make_ready(srm_inbox *inbox, srm_inbox_channel *c, srm_message *mess
 static void release_in_order(srm_inbox *inbox, srm_inbox_channel *c) {
     while (c->next < c->end && *slot(c, c->next) != NULL && is_complete(*slot(c, c->next)))
         make_ready(inbox, c, *slot(c, c->next));
+    if (c->next == c->end && c->capacity > RING_KEEP) {
+        free(c->ring);
+        c->ring = NULL;
+        c->capacity = 0;
+    }
 }
 
 static srm_inbox_result on_known(srm_inbox *inbox, srm_inbox_channel *c, srm_message *message,
@@ -220,14 +235,22 @@ static srm_inbox_result on_known(srm_inbox *inbox, srm_inbox_channel *c, srm_mes
     return SRM_INBOX_COMPLETE;
 }
 
+/* Whoever sends a number has begun all below it. Those of which nothing came cost as much as an empty message
+ * at least, so that the rings stay within the credit too. */
+static bool has_credit(const srm_inbox *inbox, const srm_inbox_channel *c, const srm_fragment_in *fragment) {
+    uint64_t left = inbox->granted - inbox->begun - inbox->missing * SRM_MESSAGE_COST, skipped = 0;
+    if (fragment->number < c->end)
+        left += SRM_MESSAGE_COST;
+    else
+        skipped = fragment->number - c->end;
+    return skipped <= left / SRM_MESSAGE_COST && (skipped + 1) * SRM_MESSAGE_COST + fragment->total <= left;
+}
+
 static srm_inbox_result on_new(srm_inbox *inbox, srm_inbox_channel *c, const srm_fragment_in *fragment) {
-    uint64_t ahead = (fragment->number - c->next) * SRM_MESSAGE_COST;
-    if (fragment->number - c->next > inbox->window_max ||
-        inbox->begun + fragment->total + SRM_MESSAGE_COST > inbox->granted ||
-        inbox->consumed + ahead > inbox->granted)
+    if (!has_credit(inbox, c, fragment))
         return SRM_INBOX_FLOW_CONTROL;
     bool in_order = fragment->number == c->next && fragment->data.size == fragment->total;
-    if (!in_order && !ring_reach(c, fragment->number))
+    if (!in_order && !ring_reach(inbox, c, fragment->number))
         return SRM_INBOX_NO_MEMORY;
     srm_message *message = new_message(inbox, fragment);
     if (message == NULL)
@@ -237,6 +260,7 @@ static srm_inbox_result on_new(srm_inbox *inbox, srm_inbox_channel *c, const srm
         free_message(message);
         return SRM_INBOX_NO_MEMORY;
     }
+    inbox->missing -= fragment->number < c->end;
     if (!in_order) {
         *slot(c, fragment->number) = message;
         return SRM_INBOX_TAKEN;

@@ -20,6 +20,7 @@ typedef struct srm_inbox {
     uint32_t max_message, generation;
     uint64_t duplicates;
     uint64_t begun;    /* cost of all messages of which something came */
+    uint64_t missing;  /* numbers below one that came, of which nothing came; in all channels */
     uint64_t consumed; /* cost of all that the application consumed */
     uint64_t granted;  /* MAX_DATA as announced */
     uint64_t needed;   /* the limit that the peer last said to be waiting for */
@@ -33,7 +34,7 @@ typedef enum srm_inbox_result {
     SRM_INBOX_TAKEN,
     SRM_INBOX_DUPLICATE,
     SRM_INBOX_COMPLETE,     /* srm_inbox_take has something */
-    SRM_INBOX_NO_MEMORY,    /* nothing changed */
+    SRM_INBOX_NO_MEMORY,    /* or too many gaps in one message; nothing changed */
     SRM_INBOX_FLOW_CONTROL, /* beyond the credit granted */
     SRM_INBOX_MALFORMED,    /* too large a message, or it changed its size */
 } srm_inbox_result;

@@ -30,6 +30,7 @@
 
 /* ---- Counts ---- */
 #define SRM_ADDRESSES_MAX 16        /* of one name */
+#define SRM_ADDRESSES_LEARNED 4     /* besides: where the peer was last seen */
 #define SRM_OPENS_PER_ADDRESS_MAX 8 /* with one label: their keys are tried in turn */
 #define SRM_ATTEMPTS_PER_ENTRY_MAX                                                                           \
     16 /* twice what 8 entries at one far address need; an evicted one costs a time-out */
@@ -41,7 +42,8 @@
 #define SRM_HALF_OPEN_COOKIE 64    /* attempts waiting, from which cookies are demanded */
 #define SRM_HALF_OPEN_STRANGERS 8  /* the same for sources nobody here dials */
 #define SRM_HELLO_RATE_COOKIE 1000 /* HELLOs a second */
-#define SRM_HINTS_PER_SECOND 10    /* RETRY, VERSION, REJECT sent to one source: one bucket for all of them */
+#define SRM_HINTS_PER_SECOND 10    /* RETRY and VERSION sent to one source: one bucket for both */
+#define SRM_HINT_SOURCES 1024      /* such buckets */
 #define SRM_EPOCH_PACKETS ((uint64_t)1 << 22)
 #define SRM_FORGED_MAX                                                                                       \
     ((uint64_t)1 << 35) /* failed openings, then the link is given up (RFC 9001 section 6.6) */
@@ -75,6 +77,7 @@
 #define SRM_MAX_ACK_DELAY (5 * SRM_MILLISECOND)
 #define SRM_CONSUMED_DELAY (2 * SRM_MILLISECOND) /* CONSUMED waits this long for a packet to ride on */
 #define SRM_CLOSE_LINGER (3 * SRM_SECOND)        /* a closed link repeats its CLOSE this long at most */
+#define SRM_CLOSE_EACH (50 * SRM_MILLISECOND)    /* least distance of CLOSEs that answer a packet */
 #define SRM_KEEPALIVE_MIN_GAP (20 * SRM_MILLISECOND)
 
 #endif

@@ -328,7 +328,8 @@ static srm_message *find_message(const srm_outbox *outbox, uint8_t channel, uint
 
 const srm_message *srm_outbox_find(const srm_outbox *outbox, uint8_t channel, uint64_t number) {
     srm_outbox_channel *c;
-    return find_message(outbox, channel, number, &c);
+    const srm_message *message = find_message(outbox, channel, number, &c);
+    return message != NULL && (message->state & FLYING) != 0 ? message : NULL;
 }
 
 /* Without memory the bytes count as not acknowledged: they may go once more than needed. */

@@ -51,7 +51,7 @@ void srm_outbox_lost(srm_outbox *outbox, uint8_t channel, uint64_t number, uint3
  * False: there is nothing at all. */
 bool srm_outbox_probe(srm_outbox *outbox);
 
-/* A message that was sent and is not wholly acknowledged; NULL: it was, or it is gone. */
+/* A message begun on this link and not wholly acknowledged; NULL: there is none such. */
 const srm_message *srm_outbox_find(const srm_outbox *outbox, uint8_t channel, uint64_t number);
 
 /* The peer's application consumed all below `next`: those messages are given as a list, oldest first. False:

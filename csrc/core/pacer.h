@@ -17,13 +17,15 @@
 
 #include "base.h"
 
-#define SRM_PACER_LATE (2 * SRM_MILLISECOND)       /* lateness of timers that is made up for */
+#define SRM_PACER_LATE (5 * SRM_MILLISECOND)       /* lateness of timers that is made up for */
+#define SRM_PACER_IDLE (10 * SRM_MILLISECOND)      /* between two calls of srm_pacer_allowance */
+#define SRM_PACER_SAVED SRM_MILLISECOND            /* beyond a quantum, after that */
 #define SRM_PACER_CAPACITY_MAX ((uint64_t)1 << 32) /* bytes: the level and all sums fit into 64 bits */
 
 typedef struct srm_pacer {
     int64_t level; /* 1e-9 bytes, as of `filled` */
     srm_time filled;
-    bool full; /* nothing was sent yet: the first call fills it, whatever the rate */
+    bool full; /* nothing was asked or sent yet: the first call fills it, whatever the rate */
 } srm_pacer;
 
 /* A full bucket at `now`. */

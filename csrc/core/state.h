@@ -61,7 +61,7 @@ struct srm_endpoint {
 
     srm_cookie cookie;
     srm_guess_sources *sources;
-    srm_bucket hints;
+    srm_bucket hints[SRM_HINT_SOURCES];
     size_t half_open, half_open_strangers;
     srm_time hello_second;
     uint32_t hellos_in_second;
@@ -103,8 +103,6 @@ void srm_endpoint_emit(srm_endpoint *endpoint, void *owner, const srmudp_event *
 /* endpoint_hello.c: handshake datagrams. */
 void srm_endpoint_on_handshake(srm_endpoint *endpoint, srm_time now, uint8_t *data, size_t size,
                                const srmudp_address *from);
-/* RETRY, VERSION, REJECT: a few a second, never larger than what they answer. */
-bool srm_endpoint_hint_allowed(srm_endpoint *endpoint, srm_time now);
 
 /* conn.c: a session packet for a link; an accepted connection for a listener's confirmed run. */
 struct srm_link;

@@ -146,21 +146,27 @@ static void send_one(net_host *host, const srmudp_address *target, uint8_t *data
         }
 }
 
-void net_flush(net_host *host) {
+static void send_all(net_host *host) {
     static uint8_t buffer[65536];
     srm_transmit out;
-    if (host->endpoint == NULL)
-        return;
-    while (host->endpoint != NULL &&
-           srm_endpoint_transmit(host->endpoint, host->net->now, buffer, sizeof buffer, true, &out))
+    while (srm_endpoint_transmit(host->endpoint, host->net->now, buffer, sizeof buffer, true, &out))
         for (size_t at = 0; at < out.size; at += out.segment)
             send_one(host, &out.to, buffer + at, srm_size_min(out.segment, out.size - at));
-    if (host->endpoint == NULL)
-        return;
-    for (srm_message *next, *node = srm_endpoint_events(host->endpoint); node != NULL; node = next) {
-        next = node->next;
-        host->on_event(host, node);
-    }
+}
+
+/* What the application does upon its events may want to be sent, too. */
+void net_flush(net_host *host) {
+    srm_message *node = NULL;
+    do {
+        if (host->endpoint == NULL)
+            return;
+        send_all(host);
+        node = srm_endpoint_events(host->endpoint);
+        for (srm_message *at = node, *next; at != NULL; at = next) {
+            next = at->next;
+            host->on_event(host, at);
+        }
+    } while (node != NULL);
 }
 
 /* ---- Hosts ---- */
