@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 BENCH = Path(__file__).resolve().parent
-PROGRAM = BENCH / "build" / "core-cost"
+PROGRAM = str(BENCH / "build" / "core-cost")
 BASELINE = BENCH / "cost.json"
 TOLERANCE = 0.05
 # Message size: two numbers of messages. What the difference costs is free of starting and connecting.

@@ -179,9 +179,15 @@ static void note_loss(srm_cc *cc, const srm_cc_sample *sample) {
     b->loss_in_round = true;
 }
 
+/* Marks of the present loss round: beyond the threshold, as part of what was sent in a round trip. */
+static bool is_marked(const srm_bbr *b, uint64_t sent) {
+    return b->loss_round_marked > scale(sent, SRM_BBR_LOSS_THRESH);
+}
+
 static bool is_too_high(const srm_bbr *b, const srm_cc_sample *sample, const srm_cc_send_state *then) {
-    return srm_bbr_model_congested(&b->model, sample->lost - then->lost, then->in_flight, SRM_BBR_LOSS_FAR) ||
-           sample->ecn_ce * SRM_CC_PACKET > scale(then->in_flight, SRM_BBR_LOSS_THRESH);
+    uint64_t lost = sample->lost - then->lost;
+    return srm_bbr_model_congested(&b->model, lost, then->in_flight, SRM_BBR_LOSS_FAR) ||
+           is_marked(b, then->in_flight);
 }
 
 /* How much was in flight when the share of lost bytes went beyond the threshold: somewhere within what this
@@ -248,8 +254,7 @@ static void advance_latest_signals(srm_bbr *b, const srm_cc_sample *sample) {
 
 static bool was_round_congested(const srm_bbr *b, double far) {
     uint64_t sent = b->loss_round_lost + b->loss_round_acked;
-    return srm_bbr_model_congested(&b->model, b->loss_round_lost, sent, far) ||
-           b->loss_round_marked > scale(sent, SRM_BBR_LOSS_THRESH);
+    return srm_bbr_model_congested(&b->model, b->loss_round_lost, sent, far) || is_marked(b, sent);
 }
 
 static void adapt_lower_bounds(srm_cc *cc) {

@@ -117,7 +117,8 @@ static srm_conn *new_conn(srm_endpoint *endpoint, srm_time now, srm_span key, sr
 static void register_ids(srm_conn *conn) {
     srm_endpoint *endpoint = conn->endpoint;
     (void)srm_table_add(&endpoint->own_ids, srm_prefix64(conn->entry.connection_id), &conn->entry);
-    (void)srm_table_add(&endpoint->labels, srm_prefix64(conn->entry.label_hash), &conn->entry);
+    if (!conn->accepted)
+        (void)srm_table_add(&endpoint->labels, srm_prefix64(conn->entry.label_hash), &conn->entry);
 }
 
 static void unregister_ids(srm_conn *conn) {
@@ -196,8 +197,11 @@ srmudp_error srm_endpoint_open(srm_endpoint *endpoint, srm_time now, srm_span ke
 /* Its peer came back as another process, from the same place, with the same key: what is left of the old
  * connection ends, at once if it is silent already, else when it leaves a CHALLENGE unanswered. */
 static void end_predecessors(srm_conn *newcomer, srm_time now) {
-    for (srm_conn *conn = newcomer->endpoint->conns, *next; conn != NULL; conn = next) {
-        next = conn->next;
+    srm_endpoint *endpoint = newcomer->endpoint;
+    uint64_t hash = srm_address_hash(endpoint, &newcomer->current->remote, true);
+    size_t cursor = 0;
+    for (srm_entry_address *slot; (slot = srm_table_each(&endpoint->addresses, hash, &cursor)) != NULL;) {
+        srm_conn *conn = (srm_conn *)(void *)((char *)slot->entry - offsetof(srm_conn, entry));
         if (conn == newcomer || !conn->accepted || conn->ended || conn->current == NULL ||
             conn->entry.key_bucket != newcomer->entry.key_bucket ||
             memcmp(conn->entry.label_hash, newcomer->entry.label_hash, SRM_LABEL_HASH_SIZE) != 0 ||

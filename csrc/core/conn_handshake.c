@@ -106,6 +106,8 @@ static void adopt_session(srm_conn *conn, const srm_link *link) {
     srm_endpoint *endpoint = conn->endpoint;
     if (conn->session)
         srm_table_remove(&endpoint->sessions, srm_prefix64(conn->peer_id), &conn->entry);
+    else if (!conn->accepted) /* no stranger is for it any more */
+        srm_table_remove(&endpoint->labels, srm_prefix64(conn->entry.label_hash), &conn->entry);
     conn->session = true;
     memcpy(conn->peer_id, link->peer_id, sizeof conn->peer_id);
     (void)srm_table_add(&endpoint->sessions, srm_prefix64(conn->peer_id), &conn->entry);

@@ -35,8 +35,8 @@ static void add_by_address(srm_endpoint *endpoint, callee_list *list, const srm_
         srm_entry *entry = slot->entry;
         bool same =
             exact ? srm_address_equal(&slot->address, from) : srm_address_same_ip(&slot->address, from);
-        bool waiting = entry->owner->session(entry) != SRM_SESSION_ALIVE;
-        if (same && !entry->accepted && label_fits(entry, hello) && waiting == waiting_only)
+        if (same && !entry->accepted && label_fits(entry, hello) &&
+            (entry->owner->session(entry) != SRM_SESSION_ALIVE) == waiting_only)
             add_callee(list, entry);
     }
 }

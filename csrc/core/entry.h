@@ -133,7 +133,8 @@ bool srm_entry_init(srm_entry *entry, srm_endpoint *endpoint, const srm_entry_ow
 void srm_entry_fini(srm_entry *entry);
 /* Replaces the addresses that the application gave. False without memory (nothing changed). */
 bool srm_entry_set_addresses(srm_entry *entry, const srmudp_address *addresses, size_t count);
-/* The peer is at this address. Goes in front; of those the application didn't give the oldest is forgotten. */
+/* The peer is at this address. Goes in front; of those the application didn't give the oldest is forgotten.
+ */
 void srm_entry_learn_address(srm_entry *entry, const srmudp_address *address);
 
 /* Sends HELLOs until stopped, as far as it has addresses; a running init goes on unless `fresh`. */
@@ -166,9 +167,10 @@ void srm_attempt_on_reject(srm_attempt *attempt, srm_time now);
 srm_attempt *srm_entry_find_attempt(const srm_entry *entry, const uint8_t pair[16]);
 void srm_attempt_repeat_reply(srm_attempt *attempt, srm_time now, const srm_hello_message *hello,
                               const srmudp_address *from);
-/* The attempts of that peer process (its connection id) pass from a listener to the connection it accepted: their
- * CONFIRMs are for that session. */
-void srm_entry_take_attempts(srm_entry *entry, srm_entry *listener, const uint8_t peer_id[SRM_CONNECTION_ID_SIZE]);
+/* The attempts of that peer process (its connection id) pass from a listener to the connection it accepted:
+ * their CONFIRMs are for that session. */
+void srm_entry_take_attempts(srm_entry *entry, srm_entry *listener,
+                             const uint8_t peer_id[SRM_CONNECTION_ID_SIZE]);
 /* Forgets attempts: all, or those created before `before`. */
 void srm_entry_forget_attempts(srm_entry *entry, srm_time before);
 

@@ -3,7 +3,7 @@
 /* The three columns of SRMUDP_ERROR_TABLE; the enumeration numbers its rows from 0. */
 
 static const char *const texts[] = {
-#define SRMUDP_X(name, python, text) text,
+#define SRMUDP_X(name, python, text) (text),
     SRMUDP_ERROR_TABLE(SRMUDP_X)
 #undef SRMUDP_X
 };

@@ -226,7 +226,21 @@ static bool cut(const srm_message *message, uint32_t offset, uint64_t end, size_
     return true;
 }
 
-static bool next_of(const srm_outbox *outbox, srm_outbox_channel *c, size_t room, srm_fragment *out) {
+/* Whether the message may go now. `*waiting` is that of the lowest channel so far that lacks credit: who
+ * comes after it may overtake, but not for ever. */
+static bool may_go(const srm_outbox *outbox, const srm_message *message, const srm_message **waiting) {
+    if (message == NULL)
+        return false;
+    if (!may_begin(outbox, message)) {
+        *waiting = *waiting == NULL ? message : *waiting;
+        return false;
+    }
+    return (message->state & BEGUN) != 0 || *waiting == NULL || *waiting != outbox->overtaken ||
+           outbox->passed < srm_message_cost(*waiting);
+}
+
+static bool next_of(const srm_outbox *outbox, srm_outbox_channel *c, size_t room, srm_fragment *out,
+                    const srm_message **waiting) {
     piece *p = head_lost(c);
     if (p != NULL) {
         bool fits = cut(*slot(c, p->number), p->offset, (uint64_t)p->offset + p->length, room, out);
@@ -234,7 +248,7 @@ static bool next_of(const srm_outbox *outbox, srm_outbox_channel *c, size_t room
         return fits;
     }
     srm_message *message = head_unsent(c);
-    if (message == NULL || !may_begin(outbox, message))
+    if (!may_go(outbox, message, waiting))
         return false;
     return cut(message, message->done, unacked_from(message, message->done).end, room, out);
 }
@@ -244,10 +258,11 @@ static unsigned lowest_bit(uint64_t word) {
 }
 
 bool srm_outbox_next(srm_outbox *outbox, size_t room, srm_fragment *out) {
+    const srm_message *waiting = NULL;
     for (unsigned word = 0; word < 4; word++) {
         for (uint64_t bits = outbox->pending[word]; bits != 0; bits &= bits - 1) {
             srm_outbox_channel *c = find_channel(outbox, (uint8_t)(word * 64 + lowest_bit(bits)));
-            if (next_of(outbox, c, room, out))
+            if (next_of(outbox, c, room, out, &waiting))
                 return true;
             update_pending(outbox, c);
         }
@@ -255,9 +270,35 @@ bool srm_outbox_next(srm_outbox *outbox, size_t room, srm_fragment *out) {
     return false;
 }
 
+/* The message of the lowest channel that waits for credit alone, or NULL. */
+static const srm_message *first_waiting(const srm_outbox *outbox) {
+    for (unsigned word = 0; word < 4; word++) {
+        for (uint64_t bits = outbox->pending[word]; bits != 0; bits &= bits - 1) {
+            const srm_message *message =
+                head_unsent(find_channel(outbox, (uint8_t)(word * 64 + lowest_bit(bits))));
+            if (message != NULL && !may_begin(outbox, message))
+                return message;
+        }
+    }
+    return NULL;
+}
+
+/* This message begins: whom does it pass? */
+static void note_overtaking(srm_outbox *outbox, const srm_message *message) {
+    const srm_message *waiting = first_waiting(outbox);
+    bool passes = waiting != NULL && waiting->channel < message->channel;
+    if (message == outbox->overtaken || (passes && waiting != outbox->overtaken)) {
+        outbox->overtaken = passes ? waiting : NULL;
+        outbox->passed = 0;
+    }
+    outbox->passed += passes ? srm_message_cost(message) : 0;
+}
+
 static void begin(srm_outbox *outbox, srm_message *message) {
-    if ((message->state & BEGUN) == 0)
+    if ((message->state & BEGUN) == 0) {
+        note_overtaking(outbox, message);
         outbox->reserved += srm_message_cost(message);
+    }
     if ((message->state & FLYING) == 0)
         outbox->unacked++;
     message->state |= BEGUN | FLYING;
@@ -284,13 +325,13 @@ void srm_outbox_sent(srm_outbox *outbox, const srm_fragment *fragment) {
 }
 
 bool srm_outbox_ready(const srm_outbox *outbox) {
+    const srm_message *waiting = NULL;
     for (unsigned word = 0; word < 4; word++) {
         for (uint64_t bits = outbox->pending[word]; bits != 0; bits &= bits - 1) {
             srm_outbox_channel *c = find_channel(outbox, (uint8_t)(word * 64 + lowest_bit(bits)));
             if (head_lost(c) != NULL)
                 return true;
-            const srm_message *message = head_unsent(c);
-            if (message != NULL && may_begin(outbox, message))
+            if (may_go(outbox, head_unsent(c), &waiting))
                 return true;
         }
     }
@@ -298,17 +339,11 @@ bool srm_outbox_ready(const srm_outbox *outbox) {
 }
 
 bool srm_outbox_blocked(const srm_outbox *outbox, uint64_t *need) {
-    for (unsigned word = 0; word < 4; word++) {
-        for (uint64_t bits = outbox->pending[word]; bits != 0; bits &= bits - 1) {
-            const srm_message *message =
-                head_unsent(find_channel(outbox, (uint8_t)(word * 64 + lowest_bit(bits))));
-            if (message == NULL || may_begin(outbox, message))
-                continue;
-            *need = outbox->reserved + srm_message_cost(message);
-            return true;
-        }
-    }
-    return false;
+    const srm_message *message = first_waiting(outbox);
+    if (message == NULL)
+        return false;
+    *need = outbox->reserved + srm_message_cost(message);
+    return true;
 }
 
 void srm_outbox_max_data(srm_outbox *outbox, uint64_t limit) {
@@ -469,7 +504,8 @@ void srm_outbox_restart(srm_outbox *outbox, uint64_t *resent, uint64_t *unknown)
         c->lost_count = 0;
         update_pending(outbox, c);
     }
-    outbox->unacked = outbox->reserved = outbox->limit = 0;
+    outbox->unacked = outbox->reserved = outbox->limit = outbox->passed = 0;
+    outbox->overtaken = NULL;
 }
 
 static void take_larger_of(srm_outbox *outbox, srm_outbox_channel *c, uint32_t limit, srm_message ***last) {
@@ -494,6 +530,7 @@ static void take_larger_of(srm_outbox *outbox, srm_outbox_channel *c, uint32_t l
 srm_message *srm_outbox_take_larger(srm_outbox *outbox, uint32_t limit) {
     srm_message *list = NULL, **last = &list;
     SRM_ASSERT(outbox->reserved == 0);
+    outbox->overtaken = NULL;
     for (size_t i = 0; i < outbox->channel_count; i++)
         take_larger_of(outbox, outbox->channels[i], limit, &last);
     return list;
@@ -501,6 +538,7 @@ srm_message *srm_outbox_take_larger(srm_outbox *outbox, uint32_t limit) {
 
 srm_message *srm_outbox_take_all(srm_outbox *outbox) {
     srm_message *list = NULL, **last = &list;
+    outbox->overtaken = NULL;
     for (size_t i = 0; i < outbox->channel_count; i++) {
         srm_outbox_channel *c = outbox->channels[i];
         while (c->base < c->next)

@@ -7,7 +7,9 @@
  *
  * A message goes through: accepted, begun (its whole cost is reserved from the peer's credit, so that what
  * was begun can be finished), sent, acknowledged, consumed. Lower channels go first; within a channel what
- * was lost goes first. A channel that lacks credit does not hold up the others. docs/protocol.md section 7.
+ * was lost goes first. A channel that lacks credit is overtaken by higher ones that have it, but by no more
+ * than its message's own cost: then they wait for it, for else many small messages would starve a large one
+ * for ever. docs/protocol.md section 7.
  */
 #ifndef SRM_OUTBOX_H
 #define SRM_OUTBOX_H
@@ -28,6 +30,9 @@ typedef struct srm_outbox {
     uint64_t count;
     uint64_t unacked;         /* messages begun on this link and not wholly acknowledged */
     uint64_t reserved, limit; /* credit taken; what MAX_DATA allows */
+    const srm_message
+        *overtaken;  /* lacks credit and was passed by a higher channel; NULL: none. Not its owner */
+    uint64_t passed; /* cost of what passed it */
 } srm_outbox;
 
 void srm_outbox_init(srm_outbox *outbox);

@@ -97,6 +97,27 @@ static void many_from_one_address(void) {
     if (getenv("VERBOSE")) printf("many: %.2f s\n", (double)(world.now - began)/1e9);
 }
 
+/* Two applications with sixty-four bridges between their two ports: eight labels, eight keys each. */
+static void many_between_two_ports(void) {
+    pair p = {.a = add_app(), .b = add_app()};
+    net_connect(&world, 0, 1, wire_of(10 * SRM_MILLISECOND, 0));
+    static const char *labels[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    for (int i = 0; i < 64; i++) {
+        char key[8];
+        snprintf(key, sizeof key, "key %d", i);
+        app_open(p.a, key, labels[i / 8], &p.b->host->address);
+    }
+    pass((srm_time)(net_uniform(&world) * 3e9));
+    for (int i = 63; i >= 0; i--) {
+        char key[8];
+        snprintf(key, sizeof key, "key %d", i);
+        app_open(p.b, key, labels[i / 8], &p.a->host->address);
+    }
+    srm_time began = world.now;
+    APP_CHECK(net_run(&world, after(60 * SRM_SECOND), all_of_a_established, &p), "sixty-four bridges took more than 60 s");
+    if (getenv("VERBOSE")) printf("between: %.2f s\n", (double)(world.now - began)/1e9);
+}
+
 /* A listener on an endpoint that also waits for others, under the same label. */
 static void listener_among_waiting(void) {
     static const char *keys[] = {"k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8"};
@@ -129,6 +150,34 @@ static void one_of_eight(void) {
     p.ca = app_open(p.a, keys[which], "", &p.b->host->address);
     p.cb = all[which];
     establish(&p, 20 * SRM_SECOND);
+}
+
+/* A key that none of eight waiting entries has: told in the end, though each of them answers in turn. */
+static void wrong_key_among_eight(void) {
+    static const char *keys[] = {"k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7"};
+    pair p = {.a = add_app(), .b = add_app()};
+    net_connect(&world, 0, 1, wire_of(20 * SRM_MILLISECOND, 0));
+    for (int i = 0; i < 8; i++)
+        app_open(p.b, keys[i], "", &p.a->host->address);
+    pass((srm_time)(net_uniform(&world) * 5e9));
+    p.ca = app_open(p.a, "wrong", "", &p.b->host->address);
+    srm_time began = world.now;
+    pass(20 * SRM_SECOND);
+    APP_CHECK(p.ca->wrong_keys > 0 && p.ca->first_wrong_key - began < 15 * SRM_SECOND, "the wrong key was not told");
+    if (getenv("VERBOSE")) printf("wrong: %.2f s\n", p.ca->wrong_keys ? (double)(p.ca->first_wrong_key - began)/1e9 : -1);
+}
+
+/* A mistake that lasts, and is then corrected on one side. */
+static void wrong_key_for_long(void) {
+    pair p = make_pair(wire_of(20 * SRM_MILLISECOND, 0), net_random(&world) & 1, "a key", "the key");
+    pass(600 * SRM_SECOND + (srm_time)(net_uniform(&world) * 6e10));
+    APP_CHECK(p.ca->status == SRMUDP_WAITING, "a wrong key ended the attempt");
+    srm_conn_release(p.ca->conn, world.now);
+    p.ca->conn = NULL;
+    p.ca = app_open(p.a, "the key", "", &p.b->host->address);
+    srm_time began = world.now;
+    establish(&p, p.b->listener != NULL ? 70 * SRM_SECOND : 15 * SRM_SECOND);
+    if (getenv("VERBOSE")) printf("after a mistake: %.2f s listener %d\n", (double)(world.now - began)/1e9, p.b->listener != NULL);
 }
 
 /* ---- Restarts and duels ---- */
@@ -244,6 +293,23 @@ static void back_where_it_was(void) {
     app_send(p.ca, 0, 100);
     pass(30 * SRM_SECOND);
     APP_CHECK(p.ca->status == SRMUDP_ESTABLISHED && p.b->count == 1, "the address that was dialled is forgotten");
+}
+
+static uint32_t dialled_left(const app_conn *conn) {
+    return srm_bucket_level(&conn->conn->entry.addresses[0].bucket->bucket, SRM_GUESS_DIALLED, world.now);
+}
+
+/* The right key costs nothing in the end, however often a link is renewed. */
+static void right_key_is_free(void) {
+    pair p = make_pair(wire_of(40 * SRM_MILLISECOND, 0.02), net_random(&world) & 1, "key", "key");
+    establish(&p, 5 * SRM_SECOND);
+    for (int i = 0; i < 300; i++) {
+        srm_conn_reconnect(net_random(&world) & 1 ? p.ca->conn : p.cb->conn, world.now);
+        pass((srm_time)(net_uniform(&world) * 8e8));
+    }
+    if (getenv("VERBOSE")) printf("left %u %u\n", dialled_left(p.ca), dialled_left(p.cb));
+    APP_CHECK(dialled_left(p.ca) > 48 && dialled_left(p.cb) > 48, "the right key used up the budget for guesses");
+    APP_CHECK(p.ca->restarts + p.cb->restarts == 0, "a link renewed was taken for another process");
 }
 
 /* ---- Strangers ---- */
@@ -636,14 +702,18 @@ static const sim_scenario scenarios[] = {
     {"close_while_relinking", close_while_relinking},
     {"siblings_survive", siblings_survive},
     {"many_from_one_address", many_from_one_address},
+    {"many_between_two_ports", many_between_two_ports},
     {"listener_among_waiting", listener_among_waiting},
     {"one_of_eight", one_of_eight},
+    {"wrong_key_among_eight", wrong_key_among_eight},
+    {"wrong_key_for_long", wrong_key_for_long},
     {"restart_under_loss", restart_under_loss},
     {"both_crash", both_crash},
     {"both_reconnect", both_reconnect},
     {"confirm_delayed", confirm_delayed},
     {"slow_path", slow_path},
     {"back_where_it_was", back_where_it_was},
+    {"right_key_is_free", right_key_is_free},
     {"cookies_for_all", cookies_for_all},
     {"off_path_answers", off_path_answers},
     {"off_path_yields", off_path_yields},
