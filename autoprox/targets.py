@@ -18,10 +18,23 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052 section 2.1
-_CLOUD_METADATA = frozenset(  # link-local 169.254.169.254 is refused with its network
-    ipaddress.ip_address(text) for text in ("100.100.100.200", "192.0.0.192", "fd00:ec2::254")
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")  # RFC 4291 section 2.5.5.2
+_6TO4 = ipaddress.IPv6Network("2002::/16")  # RFC 3056 section 2
+_EVERYTHING = (ipaddress.IPv4Network("0.0.0.0/0"), ipaddress.IPv6Network("::/0"))
+
+_NEVER: tuple[Network, ...] = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            *("0.0.0.0/8", "::"),  # this host, unspecified
+            *("224.0.0.0/4", "ff00::/8"),  # multicast
+            "240.0.0.0/4",  # reserved, and broadcast
+            *("169.254.0.0/16", "fe80::/10"),  # link-local, where most clouds keep their metadata
+            *("100.100.100.200", "192.0.0.192", "fd00:ec2::254"),  # metadata of the others
+        ),
+    )
 )
-_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
+"""Addresses that are no single peer, or that give a machine's secrets away."""
 
 
 def embedded(address: Address) -> Address:
@@ -52,6 +65,10 @@ class TargetRule:
         if not any(low <= port <= high for low, high in self.ports):
             return False
         return self.network is None or (address.version == self.network.version and address in self.network)
+
+    def networks(self) -> list[Network]:
+        """The networks it is about, IPv4 ones also in their forms inside IPv6."""
+        return list(_EVERYTHING) if self.network is None else _forms(self.network)
 
 
 @dataclass(frozen=True)
@@ -87,17 +104,32 @@ class TargetPolicy:
                 return True
         return privileged and not dangerous
 
+    def engine_rules(self) -> list[tuple[bool, Network, tuple[int, int]]]:
+        """The same for a client with loopback privileges, as (allow, network, ports), of which the first one that covers
+        an address decides and what none covers is allowed. The engine asks them for each address a name stands for."""
+        every = ((1, 65535),)
+        rules = [(False, network, rule.ports) for rule in self.deny for network in rule.networks()]
+        rules += [
+            (True, network, rule.ports) for rule in self.allow if rule.network for network in rule.networks()
+        ]
+        rules += [(False, network, every) for never in _NEVER for network in _forms(never)]
+        return [(allow, network, ports) for allow, network, ranges in rules for ports in ranges]
+
 
 def is_dangerous(address: Address) -> bool:
-    """Addresses that are no single peer, or that give a machine's secrets away: never a target by default."""
-    return (
-        address.is_multicast
-        or address.is_unspecified
-        or address.is_link_local
-        or address == _BROADCAST
-        or (isinstance(address, ipaddress.IPv4Address) and (address.is_reserved or int(address) >> 24 == 0))
-        or address in _CLOUD_METADATA
-    )
+    """Whether it is in `_NEVER`: no target by default."""
+    return any(address.version == network.version and address in network for network in _NEVER)
+
+
+def _forms(network: Network) -> list[Network]:
+    """The network, and for IPv4 its places inside IPv6."""
+    if isinstance(network, ipaddress.IPv6Network):
+        return [network]
+    low, bits = int(network.network_address), network.prefixlen
+    wrapped = [
+        ipaddress.IPv6Network((int(outer.network_address) | low, 96 + bits)) for outer in (_MAPPED, _NAT64)
+    ]
+    return [network, *wrapped, ipaddress.IPv6Network((int(_6TO4.network_address) | low << 80, 16 + bits))]
 
 
 def _split(text: str) -> tuple[str, str]:

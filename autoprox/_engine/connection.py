@@ -51,7 +51,7 @@ class Connection:
 
     __slots__ = (
         "__weakref__", "_anchors", "_attempt", "_callbacks", "_closing", "_delivery", "_drainers", "_endpoint",
-        "_fingerprint", "_handle", "_last_try_wrong", "_listener", "_loop", "_name", "_path", "_reason", "_receive_message_now",
+        "_fingerprint", "_handle", "_heard", "_last_try_wrong", "_listener", "_loop", "_name", "_path", "_reason", "_receive_message_now",
         "_receive_now", "_receivers", "_remote", "_send_lock", "_send_now", "_status", "_told", "_undelivered",
         "_watchers", "_writable",
     )  # fmt: skip
@@ -72,7 +72,8 @@ class Connection:
         self._closing = False
         self._delivery = Delivery()
         self._undelivered: list[native.Message] = []
-        self._told = False
+        self._told = False  # what is undelivered has been raised
+        self._heard = False  # … or given to on_event
         self._listener: Listener | None = None  # that accepted it and has not heard that it is established
         self._callbacks: Callbacks | None = None
         self._receivers: list[asyncio.Future[None]] = []
@@ -90,7 +91,7 @@ class Connection:
         return f"<srmudp.Connection {self._name}: {self._status}{f' ({reason})' if reason else ''}>"
 
     def __del__(self) -> None:
-        if self._undelivered and not self._told:
+        if self._undelivered and not self._told and not self._heard:
             logger.warning("%r: %d messages were not delivered", self, len(self._undelivered))
         if self._has_ended:
             return
@@ -444,6 +445,7 @@ class Connection:
         self._delivery.skip(places)
         self._undelivered += messages
         self._told = False
+        self._heard = self._callbacks is not None and self._callbacks.on_event is not None
         self._wake(self._drainers)
         self._emit(Event("undelivered", count=len(messages), messages=tuple(messages), places=tuple(places)))
 

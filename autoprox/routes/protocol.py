@@ -88,7 +88,7 @@ CLOSE_CODES: Final[dict[Close, CloseInfo]] = {
         "A live client holds this client_id and target, or its key differs.", retry=True
     ),
     Close.TOO_MANY: CloseInfo("This client has as many bridges as it may.", retry=True, http_status=429),
-    Close.NO_PATH: CloseInfo("The peer could not be reached any more.", retry=True, http_status=503),
+    Close.NO_PATH: CloseInfo("The peer cannot be reached, or not any more.", retry=True, http_status=503),
 }
 
 
@@ -263,6 +263,19 @@ def encode(kind: str, /, **fields: Any) -> str:
     )
 
 
+def encode_error(code: str, message: str, hint: str, connection_id: str | None, **fields: Any) -> str:
+    """An `error` frame. `connection_id` None: refused before there was a bridge."""
+    return json.dumps(error_object(code, message, hint, connection_id, **fields), ensure_ascii=False)
+
+
+def error_object(
+    code: str, message: str, hint: str, connection_id: str | None = None, **fields: Any
+) -> dict[str, Any]:
+    """The members of an `error`, as a frame or as the body of a denial; further fields that are None are left out."""
+    error = {"type": "error", "code": code, "message": message, "hint": hint, "connection_id": connection_id}
+    return error | {name: value for name, value in fields.items() if value is not None}
+
+
 def encode_text(text: str, extra: str) -> str:
     """A text message. `extra`: members from `encode_extra`."""
     return '{"type":"data","format":"text","data":' + json.dumps(text, ensure_ascii=False) + extra + "}"
@@ -325,7 +338,9 @@ DOCUMENTATION: Final[dict[str, Any]] = {
                 "path": "direct",
             },
             "statuses": {
-                "CONNECTED": "First; has `local_port`, and `resumed` when a client came back to its bridge.",
+                "CONNECTED": "First; has `local_port`, with receipts=1 `next_seq` (the number of the next message given), and "
+                "when a client came back to its bridge `resumed` and `frames_taken`, how many data frames the bridge has "
+                "taken from all its clients so far.",
                 "UDP_WAITING": "No peer has proved the key yet; `reason` peer_closed after a peer said goodbye.",
                 "UDP_ESTABLISHED": "Keys confirmed by both sides, data flows; `remote_address`, `path`.",
                 "RECONNECTING": "The peer is not heard of, or was replaced; sending is accepted. `reason`, `attempt`.",
@@ -339,14 +354,15 @@ DOCUMENTATION: Final[dict[str, Any]] = {
                 "format": "text or binary (base64)",
                 "channel": "when not 0",
                 "seq": "with receipts=1, from 1",
-                "maybe_duplicate": "true when a peer's process that died may have had it given already",
+                "maybe_duplicate": "true when it may have been given before: to a peer's process that died, or, without "
+                "receipts, to a client whose connection broke while it was written",
             },
         },
         "ack": {
             "example": {"type": "ack", "id": 7},
             "autoprox.v1": {"type": "ack", "through": 12},
-            "meaning": "The far bridge's client was given the message (all data frames through this one, bare frames "
-            "and refused ones counted, from 1 on each WebSocket).",
+            "meaning": "The far bridge's client was given the message that carried this id; in autoprox.v1 also: all data "
+            "frames through this one, bare frames and refused ones counted, from 1 on each WebSocket.",
         },
         "notice": {
             "example": {"type": "notice", "code": "undelivered", "count": 2, "message": "…"},
@@ -385,7 +401,9 @@ DOCUMENTATION: Final[dict[str, Any]] = {
         "binary frame": "One binary message on channel 0.",
         "received": {
             "example": {"type": "received", "seq": 3},
-            "meaning": "With receipts=1: had everything up to 3.",
+            "meaning": "With receipts=1: had everything up to 3. Numbers go on when a client comes back, so a message given "
+            "again is known by its own. Keep less than `limits.send_buffer` of /v0/ws/info unacknowledged: a bridge whose "
+            "buffer is full reads no receipts either.",
         },
         "command": {"example": {"type": "command", "command": "stats"}, "commands": list(COMMANDS)},
         "open": {

@@ -12,6 +12,8 @@ import re
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
+from websockets.frames import Frame
+
 REDACTED: Final = "[redacted]"
 SERVER_LOGGERS: Final = (
     "uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "websockets", "websockets.server", "hypercorn.error",
@@ -48,6 +50,8 @@ def _redact_value(value: Any) -> Any:
         return redact(value)
     if value is None or isinstance(value, int | float):
         return value
+    if isinstance(value, Frame):  # its text is cut in the middle, where names of secrets may stand
+        return f"{value.opcode.name} [{len(value.data)} bytes]"
     shown = str(value)
     cleaned = redact(shown)
     return value if cleaned == shown else cleaned
@@ -57,14 +61,26 @@ class RedactingFilter(logging.Filter):
     """Cleans a record's message and arguments in place and lets it pass."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Always true; `record.args` keeps its shape, for formatters that take it apart."""
+        """Always true; `record.args` keeps its shape, for formatters that take it apart, where that is enough."""
         if isinstance(record.msg, str):
             record.msg = redact(record.msg)
         if isinstance(record.args, tuple):
             record.args = tuple(map(_redact_value, record.args))
         elif record.args:
             record.args = {name: _redact_value(value) for name, value in record.args.items()}
+        _redact_whole(record)
         return True
+
+
+def _redact_whole(record: logging.LogRecord) -> None:
+    """What is harmless in each argument may be a secret in the message, such as a header's name and its value."""
+    try:
+        shown = record.getMessage()
+    except (TypeError, ValueError, KeyError):
+        return  # a log call with a mistake in it, which logging itself reports
+    cleaned = redact(shown)
+    if cleaned != shown:
+        record.msg, record.args = cleaned, ()
 
 
 def install_redaction() -> None:

@@ -176,8 +176,10 @@ void srm_endpoint_free(srm_endpoint *endpoint) {
         return;
     while (endpoint->conns != NULL)
         srm_conn_free(endpoint->conns);
-    while (endpoint->listeners != NULL)
-        srm_listener_close(endpoint->listeners);
+    for (srm_listener *next, *listener = endpoint->listeners; listener != NULL; listener = next) {
+        next = listener->next;
+        srm_listener_close(listener);
+    }
     for (srm_outgoing *next; endpoint->outgoing != NULL; endpoint->outgoing = next) {
         next = endpoint->outgoing->next;
         free(endpoint->outgoing);

@@ -15,6 +15,7 @@ srm_attempt *srm_entry_find_attempt(const srm_entry *entry, const uint8_t pair[1
 
 static void free_attempt(srm_attempt **link) {
     srm_attempt *attempt = *link;
+    SRM_ASSERT(attempt != NULL);
     srm_endpoint *endpoint = attempt->entry->endpoint;
     *link = attempt->next;
     attempt->entry->attempt_count--;
@@ -102,6 +103,7 @@ static bool write_reply(srm_entry *entry, srm_attempt *attempt, const srm_hello_
                                                   attempt->cid_local, header, sealed, sizeof sealed));
     attempt->reply_size =
         srm_hello_write(reply, attempt->reply, srm_size_min(sizeof attempt->reply, hello_size));
+    reply->sealed = srm_span_of(NULL, 0); /* it was borrowed */
     return attempt->reply_size > 0;
 }
 

@@ -182,6 +182,6 @@ void srmudp_address_host(const srmudp_address *address, char *out) {
     inet_ntop(AF_INET6, address->ip, out, 64);
     if (address->scope != 0) {
         size_t length = strlen(out);
-        snprintf(out + length, 64 - length, "%%%u", (unsigned)address->scope);
+        (void)snprintf(out + length, 64 - length, "%%%u", (unsigned)address->scope);
     }
 }

@@ -43,9 +43,9 @@ bool srm_engine_allowed(void *context, const srmudp_address *address) {
     return config->allow(config->allow_context, host, address->port);
 }
 
-srmudp_error srm_engine_found(void *engine, srmudp_connection *connection, const srmudp_address *addresses,
+srmudp_error srm_engine_found(void *context, srmudp_connection *connection, const srmudp_address *addresses,
                               size_t count) {
-    (void)engine;
+    (void)context;
     return srm_conn_set_addresses(connection->core, srm_clock_now(), addresses, count);
 }
 
@@ -213,11 +213,9 @@ static void run_command(srm_engine *engine, srm_time now, srm_message *node) {
         srm_engine_run_request(engine, now, node->owner);
         srm_ask_answered(&engine->endpoint->asker);
         break;
-    case SRM_NODE_STOP:
-        engine->stopping = true;
-        break;
     default:
-        SRM_ASSERT(!"a command");
+        SRM_ASSERT(node->kind == SRM_NODE_STOP);
+        engine->stopping = true;
     }
 }
 

@@ -76,16 +76,16 @@ bool srm_engine_commands(srm_engine *engine, srm_time now, size_t max);
 /* Answers a question, on the engine's thread. */
 void srm_engine_run_request(srm_engine *engine, srm_time now, srm_request *request);
 /* The core's hook. */
-void *srm_engine_accepted(void *engine, void *listener, srm_conn *conn);
+void *srm_engine_accepted(void *context, void *listener_handle, srm_conn *conn);
 /* Its name is not looked up any more. */
 void srm_engine_forget_name(srm_engine *engine, srmudp_connection *connection);
 /* Of srm_names_owner. */
-bool srm_engine_usable(void *engine, const srmudp_address *address);
-bool srm_engine_allowed(void *engine, const srmudp_address *address);
-srmudp_error srm_engine_found(void *engine, srmudp_connection *connection, const srmudp_address *addresses,
+bool srm_engine_usable(void *context, const srmudp_address *address);
+bool srm_engine_allowed(void *context, const srmudp_address *address);
+srmudp_error srm_engine_found(void *context, srmudp_connection *connection, const srmudp_address *addresses,
                               size_t count);
-void srm_engine_not_found(void *engine, srmudp_connection *connection, srmudp_error reason, uint32_t failures,
-                          bool end);
+void srm_engine_not_found(void *context, srmudp_connection *connection, srmudp_error reason,
+                          uint32_t failures, bool end);
 
 /* ---- events.c ---- */
 
@@ -96,7 +96,7 @@ void srm_engine_emit(srm_engine *engine, srm_message *node, uint8_t kind);
 /* Gives all that was collected to the application, and wakes it if it sleeps. */
 void srm_engine_publish(srm_engine *engine);
 /* The core's hook. */
-void srm_engine_freed(void *engine, void *connection, uint64_t cost);
+void srm_engine_freed(void *context, void *handle, uint64_t cost);
 /* A message of this cost was refused: WRITABLE when it fits. */
 void srm_engine_want_room(srm_engine *engine, srmudp_connection *connection, uint64_t cost);
 

@@ -89,10 +89,10 @@ void srm_engine_want_room(srm_engine *engine, srmudp_connection *connection, uin
     check_room(engine, connection);
 }
 
-void srm_engine_freed(void *engine, void *handle, uint64_t cost) {
+void srm_engine_freed(void *context, void *handle, uint64_t cost) {
     srmudp_connection *connection = handle;
     /* Only a count: the room it tells of is used by new messages, which come through the mailbox. */
     atomic_fetch_sub_explicit(&connection->buffered, cost, memory_order_relaxed);
     if (connection->room_wanted != 0)
-        check_room(engine, connection);
+        check_room(context, connection);
 }

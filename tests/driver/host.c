@@ -195,11 +195,16 @@ host *host_new(const srmudp_config *config) {
     return host_bound("", 0, config);
 }
 
-void host_free(host *h) {
+void host_hide(host *h) {
     host **link = &all;
-    while (*link != h)
+    while (*link != NULL && *link != h)
         link = &(*link)->next;
-    *link = h->next;
+    if (*link == h)
+        *link = h->next;
+}
+
+void host_free(host *h) {
+    host_hide(h);
     srmudp_endpoint_close(h->endpoint);
     for (int i = 0; i < h->count; i++)
         host_consume_held(&h->peers[i]);

@@ -54,6 +54,8 @@ typedef struct host {
 /* Bound to all addresses and a free port, with a configuration or the defaults. */
 host *host_new(const srmudp_config *config);
 host *host_bound(const char *address, uint16_t port, const srmudp_config *config);
+/* Its events are taken by somebody else from now on. */
+void host_hide(host *h);
 void host_free(host *h);
 
 peer *host_open(host *h, const char *address, const host *to, const char *key);

@@ -93,8 +93,7 @@ TEST(names_are_told_from_mistyped_addresses) {
                                  "example.com.",
                                  "3com.example",
                                  "x-1.y_2.z",
-                                 "b\xc3\xbc"
-                                 "cher.example",
+                                 "\xc3\xbcrich.example",
                                  "1.example",
                                  "xn--bcher-kva.example",
                                  "0xabc.example"};

@@ -37,7 +37,7 @@ TEST(several_keys_between_one_pair_of_ports) {
     host *a = host_new(NULL), *b = host_new(NULL);
     enum { KEYS = 4 };
     peer *x[KEYS], *y[KEYS];
-    char key[16];
+    char key[32];
     for (int i = 0; i < KEYS; i++) {
         snprintf(key, sizeof key, "key %d", i);
         x[i] = host_open(a, "127.0.0.1", b, key);
@@ -61,7 +61,7 @@ TEST(several_labels_between_one_pair_of_ports) {
     host *a = host_new(NULL), *b = host_new(NULL);
     enum { LABELS = 20 };
     peer *x[LABELS], *y[LABELS];
-    char label[16];
+    char label[32];
     for (int i = 0; i < LABELS; i++) {
         snprintf(label, sizeof label, "label %d", i);
         x[i] = host_open_port(a, "::1", b->port, "key", label);

@@ -115,7 +115,7 @@ static void expect(srm_udp *udp, size_t index, size_t size, size_t segment, uint
     CHECK_EQ(srm_udp_receive(udp, index, got, SRM_UDP_SLOTS), 0);
 }
 
-static srm_udp_result send_row(srm_udp *udp, srm_udp_row *row) {
+static srm_udp_result send_one(srm_udp *udp, srm_udp_row *row) {
     size_t done;
     srm_udp_result result = srm_udp_send(udp, row, 1, &done);
     CHECK_EQ(done, result == SRM_UDP_SENT);
@@ -170,7 +170,7 @@ TEST(what_cannot_be_bound_is_an_invalid_address) {
 static void moves(const char *host, bool gso, size_t size, size_t segment) {
     bind_pair(host, gso);
     srm_udp_row row = row_of(address_of(host, &b), size, segment);
-    CHECK_EQ(send_row(&a, &row), SRM_UDP_SENT);
+    CHECK_EQ(send_one(&a, &row), SRM_UDP_SENT);
     expect(&b, 0, size, segment, 0);
     free_pair();
 }
@@ -231,7 +231,7 @@ TEST(both_families_in_one_send) {
 TEST(a_family_without_a_socket_fails) {
     bind_pair("127.0.0.1", true);
     srm_udp_row row = row_of(address_of("::1", &b), 10, 10);
-    CHECK_EQ(send_row(&a, &row), SRM_UDP_FAILED);
+    CHECK_EQ(send_one(&a, &row), SRM_UDP_FAILED);
     free_pair();
 }
 
@@ -244,7 +244,7 @@ TEST(what_is_no_datagram_of_anybody_is_not_given_out) {
     CHECK_EQ(sendto(fd, data, 0, 0, &to.any, size), 0);       /* empty */
     CHECK_EQ(sendto(fd, data, 5000, 0, &to.any, size), 5000); /* larger than any slot */
     srm_udp_row row = row_of(address, 20, 20);
-    CHECK_EQ(send_row(&a, &row), SRM_UDP_SENT);
+    CHECK_EQ(send_one(&a, &row), SRM_UDP_SENT);
     srm_datagram got[SRM_UDP_SLOTS];
     size_t count = 0;
     for (int tries = 0; tries < 10 && count == 0; tries++) {
@@ -261,7 +261,7 @@ TEST(too_large_a_datagram_is_told) {
     static uint8_t large[70000];
     srm_udp_row row = {.what = {.to = address_of("127.0.0.1", &b), .size = 66000, .segment = 66000},
                        .data = large};
-    CHECK_EQ(send_row(&a, &row), SRM_UDP_TOO_LARGE);
+    CHECK_EQ(send_one(&a, &row), SRM_UDP_TOO_LARGE);
     free_pair();
 }
 
@@ -273,7 +273,7 @@ TEST(ecn_bits_go_and_come) {
         bind_pair(hosts[i % 2], i / 2 != 0);
         srm_udp_row row = row_of(address_of(hosts[i % 2], &b), 3000, 1000);
         row.what.ecn = 2;
-        CHECK_EQ(send_row(&a, &row), SRM_UDP_SENT);
+        CHECK_EQ(send_one(&a, &row), SRM_UDP_SENT);
         expect(&b, 0, 3000, 1000, 2);
         free_pair();
     }
@@ -288,18 +288,18 @@ TEST(a_refused_batch_goes_singly_at_once_and_is_not_tried_again_there) {
         CHECK(a.gso);
         kernel.error = errors[i];
         srm_udp_row row = row_of(address_of("127.0.0.1", &b), 12000, 1200);
-        CHECK_EQ(send_row(&a, &row), SRM_UDP_SENT);
+        CHECK_EQ(send_one(&a, &row), SRM_UDP_SENT);
         CHECK_EQ(kernel.calls, 2);
         CHECK_EQ(kernel.messages, 10);
         expect(&b, 0, 12000, 1200, 0);
         /* The kernel got better, but this address is remembered; another is not. */
         kernel.error = 0;
         row = row_of(address_of("127.0.0.1", &b), 12000, 1200);
-        CHECK_EQ(send_row(&a, &row), SRM_UDP_SENT);
+        CHECK_EQ(send_one(&a, &row), SRM_UDP_SENT);
         CHECK_EQ(kernel.batches, 0);
         expect(&b, 0, 12000, 1200, 0);
         row = row_of(address_of("127.0.0.2", &b), 12000, 1200);
-        CHECK_EQ(send_row(&a, &row), SRM_UDP_SENT);
+        CHECK_EQ(send_one(&a, &row), SRM_UDP_SENT);
         CHECK_EQ(kernel.batches, 1);
         free_pair();
     }
@@ -313,7 +313,7 @@ TEST(too_many_refusing_addresses_end_batches) {
         to.ip[3] = (uint8_t)(i + 1);
         srm_udp_row row = row_of(to, 200, 100);
         CHECK(a.gso);
-        CHECK_EQ(send_row(&a, &row), SRM_UDP_SENT);
+        CHECK_EQ(send_one(&a, &row), SRM_UDP_SENT);
     }
     CHECK(!a.gso);
     free_pair();
@@ -326,7 +326,7 @@ TEST(a_batch_of_too_large_datagrams_is_not_held_against_batches) {
     srm_udp_row row = row_of(address_of("127.0.0.1", &b), 12000, 1200);
     kernel.error = EINVAL;
     kernel.single_error = EMSGSIZE;
-    CHECK_EQ(send_row(&a, &row), SRM_UDP_TOO_LARGE);
+    CHECK_EQ(send_one(&a, &row), SRM_UDP_TOO_LARGE);
     CHECK_EQ(kernel.calls, 2);
     CHECK_EQ(a.refused_count, 0);
     free_pair();
@@ -337,14 +337,14 @@ TEST(refused_ecn_bits_are_left_away_for_good) {
     kernel.ecn_error = EINVAL;
     srm_udp_row row = row_of(address_of("127.0.0.1", &b), 1000, 1000);
     row.what.ecn = 2;
-    CHECK_EQ(send_row(&a, &row), SRM_UDP_SENT);
+    CHECK_EQ(send_one(&a, &row), SRM_UDP_SENT);
     CHECK_EQ(kernel.calls, 2);
     CHECK(!a.sockets[0].ecn && a.gso);
     expect(&b, 0, 1000, 1000, 0);
     kernel.ecn_error = 0;
     row = row_of(address_of("127.0.0.1", &b), 1000, 1000);
     row.what.ecn = 2;
-    CHECK_EQ(send_row(&a, &row), SRM_UDP_SENT);
+    CHECK_EQ(send_one(&a, &row), SRM_UDP_SENT);
     expect(&b, 0, 1000, 1000, 0);
     free_pair();
 }

@@ -162,7 +162,7 @@ def test_the_close_code_table_is_complete_and_documented() -> None:
 # ---- Parameters ------------------------------------------------------------------------------------------------------
 
 
-def read(header: bytes | None = None, **changes: str | None) -> Any:
+def read(header: bytes | None = None, /, **changes: str | None) -> Any:
     merged = {name: value for name, value in (GOOD | changes).items() if value is not None}
     return read_parameters(merged.items(), header)
 

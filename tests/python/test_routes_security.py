@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from starlette.requests import HTTPConnection
+from websockets.frames import Frame, Opcode
 
 from autoprox.config import Settings
 from autoprox.routes.protocol import Close, Refused
@@ -143,12 +144,13 @@ async def test_without_a_token_only_this_machine_is_served() -> None:
 
 async def test_a_token_is_demanded_of_everybody() -> None:
     settings = Settings(token="s3cret tökén")  # type: ignore[arg-type]
-    for wrong in (
+    attempts: tuple[dict[str, Any], ...] = (
         {},
         {"authorization": "Bearer nope"},
         {"authorization": "Basic s3cret"},
         {"authorization": "Bearer "},
-    ):
+    )
+    for wrong in attempts:
         with pytest.raises(Refused) as caught:
             await check_authorisation(connection(**wrong), settings, None)
         assert "s3cret" not in str(caught.value) + caught.value.hint
@@ -309,7 +311,12 @@ def test_records_keep_their_shape(records: list[logging.LogRecord]) -> None:
         "scope=%s", {"query_string": b"encryption_key=hunter2", "headers": [(b"x-autoprox-key", b"hunter2")]}
     )
     logger.info("a literal encryption_key in ?encryption_key=hunter2")
-    assert len(records) == 3
+    logger.debug("< %s: %s", "authorization", "Bearer hunter2")
+    logger.debug(
+        "< %s",
+        Frame(Opcode.TEXT, b'{"type": "open", "padding": "' + b"x" * 90 + b'", "encryption_key": "hunter2"}'),
+    )
+    assert len(records) == 5
     assert isinstance(records[0].args, tuple)
     assert len(records[0].args) == 5
     assert records[0].args[4] == 200
