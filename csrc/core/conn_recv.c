@@ -171,8 +171,8 @@ static void on_challenge(packet_in *p, srm_reader *r) {
     link->answered = p->now;
 }
 
-/* A peer that closed says so under the keys of any run of the session: it may have none in common with us that we
- * use. That it is busy with another process doesn't end what lives. */
+/* A peer that closed says so under the keys of any run of the session: it may have none in common with us
+ * that we use. That it is busy with another process doesn't end what lives. */
 static bool ends_session(const srm_link *link, uint64_t code) {
     const srm_conn *conn = link->conn;
     if (link == conn->current)

@@ -7,8 +7,8 @@ bool srm_conn_alive(const srm_conn *conn) {
     return conn->status == SRMUDP_ESTABLISHED && conn->current != NULL;
 }
 
-/* When silence means that the peer is gone: counted from what waits for an answer longest (data, or a CONFIRM), or from
- * the last word. */
+/* When silence means that the peer is gone: counted from what waits for an answer longest (data, or a
+ * CONFIRM), or from the last word. */
 static srm_time death_time(const srm_conn *conn) {
     const srm_link *link = conn->current;
     if (!srm_conn_alive(conn))

@@ -49,7 +49,8 @@ static void add_by_label(srm_endpoint *endpoint, callee_list *list, const srm_he
             add_callee(list, entry);
 }
 
-/* A stranger is for a listener before it is for those who wait for somebody else: an initiator tries few answers. */
+/* A stranger is for a listener before it is for those who wait for somebody else: an initiator tries few
+ * answers. */
 static void add_listeners(srm_endpoint *endpoint, callee_list *list, const srm_hello_message *hello) {
     list->limit = CANDIDATES_MAX;
     for (srm_listener *listener = endpoint->listeners; listener != NULL; listener = listener->next)
@@ -101,8 +102,8 @@ static void hello_pair(srm_endpoint *endpoint, const srm_hello_message *hello, u
     crypto_generichash_final(&state, pair, 16);
 }
 
-/* RETRY and VERSION: a few a second to each source (they share buckets by a keyed hash, so that a flood from forged ones
- * leaves something for the others). */
+/* RETRY and VERSION: a few a second to each source (they share buckets by a keyed hash, so that a flood from
+ * forged ones leaves something for the others). */
 static bool hint_allowed(srm_endpoint *endpoint, srm_time now, const srmudp_address *from) {
     srm_bucket_rate rate = {SRM_HINTS_PER_SECOND, SRM_SECOND / SRM_HINTS_PER_SECOND};
     uint64_t place = srm_address_hash(endpoint, from, false) % SRM_HINT_SOURCES;

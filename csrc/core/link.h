@@ -91,7 +91,7 @@ typedef struct srm_link {
     srm_time answered;                                      /* we answered a CHALLENGE last at; 0 never */
     uint32_t probes;                                        /* PTO probes to send */
     uint8_t ce_seen;
-    bool ecn;                      /* packets are marked ECT(0) */
+    bool ecn;                         /* packets are marked ECT(0) */
     srm_time close_at, close_wait;    /* CLOSE is repeated, backing off … */
     srm_time close_until, close_said; /* … as long as that; when it was sent last */
 } srm_link;

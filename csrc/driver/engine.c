@@ -155,6 +155,11 @@ static void stop(srm_engine *engine) {
     uv_walk(&engine->loop, close_handle, &engine->timer);
 }
 
+static void tell(srm_engine *engine, srm_time now) {
+    srm_engine_collect(engine, now);
+    srm_engine_publish(engine);
+}
+
 static void on_prepare(uv_prepare_t *prepare) {
     srm_engine *engine = prepare->data;
     srm_mailbox_awake(&engine->endpoint->commands);
@@ -168,14 +173,18 @@ static void on_prepare(uv_prepare_t *prepare) {
     }
     srm_names_run(&engine->names, now);
     check_deadline(engine, now);
+    /* The application first: it works on another processor while this one encrypts. */
+    tell(engine, now);
     more |= send_out(engine);
-    srm_engine_collect(engine, now);
-    srm_engine_publish(engine);
+    tell(engine, now);
     rest(engine, more);
 }
 
 static void *run(void *context) {
     srm_engine *engine = context;
+#ifdef __linux__
+    pthread_setname_np(pthread_self(), "srmudp"); /* for whoever looks at the process' threads */
+#endif
     engine->self = pthread_self();
     srm_ask_answered(&engine->endpoint->asker);
     uv_run(&engine->loop, UV_RUN_DEFAULT);

@@ -295,10 +295,10 @@ typedef enum srmudp_event_kind {
     SRMUDP_EVENT_STATUS = 1, /* status, reason, attempt, remote */
     SRMUDP_EVENT_MESSAGE,    /* message: the receiver's to consume or free */
     SRMUDP_EVENT_WRITABLE,   /* send() may be tried again */
-    SRMUDP_EVENT_CONSUMED, /* channel, count: the sequence (srmudp_connection_send) up to which the peer's
-                              application consumed what was sent on it */
-    SRMUDP_EVENT_ACCEPTED, /* connection is a new one of `listener`, ESTABLISHED */
-    SRMUDP_EVENT_WRONG_KEY,      /* count: completed tries with another key so far */
+    SRMUDP_EVENT_CONSUMED,   /* channel, count: the sequence (srmudp_connection_send) up to which the peer's
+                                application consumed what was sent on it */
+    SRMUDP_EVENT_ACCEPTED,   /* connection is a new one of `listener`, ESTABLISHED */
+    SRMUDP_EVENT_WRONG_KEY,  /* count: completed tries with another key so far */
     SRMUDP_EVENT_PEER_RESTARTED, /* count: messages sent again; unknown: of them, possibly consumed by the
                                     dead process */
     SRMUDP_EVENT_PEER_CLOSED,

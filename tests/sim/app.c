@@ -11,7 +11,7 @@ static void fill_message(uint8_t *data, uint32_t size, uint8_t channel, uint64_t
     uint64_t state = (number + 1) * UINT64_C(0x9E3779B97F4A7C15) + channel;
     for (uint32_t i = 0; i < size; i++) {
         state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-        data[i] = i < 8 ? (uint8_t)(number >> (8 * i)) : (uint8_t)(state >> 56);
+        data[i] = (uint8_t)(i < 8 ? number >> (8 * i) : state >> 56);
     }
 }
 

@@ -204,11 +204,12 @@ static void model_lose(model_packet *p, uint64_t number, srm_time now, bool by_t
 
 /* Every packet is judged by itself, the oldest first. */
 static void model_detect(const srm_rtt *rtt, srm_time now, expectation *e) {
+    srm_time delay = model_delay(rtt); /* a loss that begins an event may change it, for the next time */
     for (uint64_t i = 0; i + 1 < m.acked_end; i++) {
         model_packet *p = &m.packets[i];
         if (!in_flight(p))
             continue;
-        bool by_time = now - p->time >= model_delay(rtt);
+        bool by_time = now - p->time >= delay;
         if (by_time || (!m.reordering && m.acked_end - 1 - i >= SRM_SENT_PACKET_THRESHOLD))
             model_lose(p, i, now, by_time, e);
     }

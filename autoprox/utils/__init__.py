@@ -1,0 +1,1 @@
+"""Holds the manager of one SRMUDP connection, and nothing else."""
