@@ -25,7 +25,8 @@ typedef struct srm_writer {
 } srm_writer;
 
 static inline srm_reader srm_reader_of(srm_span span) {
-    return (srm_reader){.at = span.data, .end = span.data + span.size, .failed = false};
+    /* No arithmetic on NULL, which stands for nothing. */
+    return (srm_reader){.at = span.data, .end = span.size > 0 ? span.data + span.size : span.data};
 }
 static inline size_t srm_reader_left(const srm_reader *r) {
     return (size_t)(r->end - r->at);
@@ -38,7 +39,8 @@ static inline srm_span srm_read_bytes(srm_reader *r, uint64_t size) {
         return (srm_span){NULL, 0};
     }
     srm_span span = {r->at, (size_t)size};
-    r->at += size;
+    if (size > 0)
+        r->at += size;
     return span;
 }
 /* Copies `size` bytes to `out`; zeros when too few are left. */
@@ -86,7 +88,7 @@ static inline uint64_t srm_read_varint(srm_reader *r) {
 }
 
 static inline srm_writer srm_writer_of(uint8_t *data, size_t size) {
-    return (srm_writer){.start = data, .at = data, .end = data + size, .failed = false};
+    return (srm_writer){.start = data, .at = data, .end = size > 0 ? data + size : data};
 }
 static inline size_t srm_writer_left(const srm_writer *w) {
     return (size_t)(w->end - w->at);
@@ -105,7 +107,8 @@ static inline uint8_t *srm_write_reserve(srm_writer *w, size_t size) {
         return NULL;
     }
     uint8_t *at = w->at;
-    w->at += size;
+    if (size > 0)
+        w->at += size;
     return at;
 }
 static inline void srm_write_bytes(srm_writer *w, srm_span span) {

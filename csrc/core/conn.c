@@ -66,12 +66,27 @@ void srm_event_node_free(srm_message *node) {
     srm_message_free(node);
 }
 
+/* While no peer is there, one that nobody expects at its address may be the right one: a process that started
+ * anew elsewhere. An accepted connection's peer doesn't come back as another. */
+static void list_label(srm_conn *conn) {
+    srm_table *labels = &conn->endpoint->labels;
+    uint64_t key = srm_prefix64(conn->entry.label_hash);
+    bool wanted = !conn->accepted && !conn->ended && !srm_conn_alive(conn);
+    if (wanted && !conn->listed)
+        conn->listed = srm_table_add(labels, key, &conn->entry);
+    else if (!wanted && conn->listed) {
+        srm_table_remove(labels, key, &conn->entry);
+        conn->listed = false;
+    }
+}
+
 void srm_conn_set_status(srm_conn *conn, srm_time now, srmudp_status status, srmudp_error reason) {
     if (status == SRMUDP_RECONNECTING && conn->status != SRMUDP_RECONNECTING)
         conn->reconnecting_since = now;
     if (status == SRMUDP_ESTABLISHED)
         conn->attempt = 0;
     conn->status = status;
+    list_label(conn);
     srmudp_event event = {
         .kind = SRMUDP_EVENT_STATUS, .status = status, .reason = reason, .attempt = conn->attempt};
     if (conn->current != NULL) {
@@ -117,14 +132,14 @@ static srm_conn *new_conn(srm_endpoint *endpoint, srm_time now, srm_span key, sr
 static void register_ids(srm_conn *conn) {
     srm_endpoint *endpoint = conn->endpoint;
     (void)srm_table_add(&endpoint->own_ids, srm_prefix64(conn->entry.connection_id), &conn->entry);
-    if (!conn->accepted)
-        (void)srm_table_add(&endpoint->labels, srm_prefix64(conn->entry.label_hash), &conn->entry);
+    list_label(conn);
 }
 
 static void unregister_ids(srm_conn *conn) {
     srm_endpoint *endpoint = conn->endpoint;
     srm_table_remove(&endpoint->own_ids, srm_prefix64(conn->entry.connection_id), &conn->entry);
-    srm_table_remove(&endpoint->labels, srm_prefix64(conn->entry.label_hash), &conn->entry);
+    if (conn->listed)
+        srm_table_remove(&endpoint->labels, srm_prefix64(conn->entry.label_hash), &conn->entry);
     if (conn->session)
         srm_table_remove(&endpoint->sessions, srm_prefix64(conn->peer_id), &conn->entry);
 }

@@ -61,6 +61,7 @@ struct srm_conn {
     bool session; /* a peer has proved the key: peer_id names its process's open() */
     bool closing; /* close() was called */
     bool ended;   /* CLOSED was said */
+    bool listed;  /* in the endpoint's table of labels: strangers may be for it */
     bool version_told;
     bool silent; /* the present peer left a CHALLENGE unanswered since it was last heard */
     uint8_t peer_id[SRM_CONNECTION_ID_SIZE];

@@ -74,7 +74,7 @@ void srm_conn_challenge(srm_link *link, srm_time now, uint8_t purpose, const srm
     link->challenge_purpose = purpose;
     link->challenge_to = *to;
     link->challenge_first = link->challenge_at = now;
-    link->challenge_wait = srm_rtt_pto(&link->rtt);
+    link->challenge_wait = srm_rtt_has_sample(&link->rtt) ? srm_rtt_pto(&link->rtt) : SRM_CHALLENGE_FIRST;
     if (purpose == SRM_CHALLENGE_SILENCE)
         link->challenge_wait /= 2;
     srm_conn_wake(link->conn);
@@ -106,8 +106,6 @@ static void adopt_session(srm_conn *conn, const srm_link *link) {
     srm_endpoint *endpoint = conn->endpoint;
     if (conn->session)
         srm_table_remove(&endpoint->sessions, srm_prefix64(conn->peer_id), &conn->entry);
-    else if (!conn->accepted) /* no stranger is for it any more */
-        srm_table_remove(&endpoint->labels, srm_prefix64(conn->entry.label_hash), &conn->entry);
     conn->session = true;
     memcpy(conn->peer_id, link->peer_id, sizeof conn->peer_id);
     (void)srm_table_add(&endpoint->sessions, srm_prefix64(conn->peer_id), &conn->entry);

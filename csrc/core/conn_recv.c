@@ -328,6 +328,16 @@ static void on_frames(packet_in *p, srm_span frames, uint64_t number, uint8_t ec
         srm_conn_end(conn, p->now, false, SRMUDP_OK, SRM_CLOSE_GOODBYE);
 }
 
+/* The peer missed our CLOSE, maybe because it is somewhere else by now: a few bytes need no CHALLENGE. */
+static void say_close_again(srm_link *link, srm_time now, const srmudp_address *from, uint64_t number) {
+    if (number >= link->highest) {
+        link->highest = number;
+        link->remote = *from;
+    }
+    link->close_due |= now - link->close_said >= SRM_CLOSE_EACH;
+    srm_conn_wake(link->conn);
+}
+
 void srm_conn_on_packet(srm_link *link, srm_time now, uint8_t *data, size_t size, const srmudp_address *from,
                         uint8_t ecn) {
     srm_conn *conn = link->conn;
@@ -344,8 +354,7 @@ void srm_conn_on_packet(srm_link *link, srm_time now, uint8_t *data, size_t size
     conn->totals.udp_bytes_received += size;
     note_heard(link, now);
     if (conn->ended || link->state == SRM_LINK_CLOSING) {
-        link->close_due |= now - link->close_said >= SRM_CLOSE_EACH; /* says goodbye again */
-        srm_conn_wake(conn);
+        say_close_again(link, now, from, number);
         return;
     }
     packet_in p = {.link = link, .now = now, .from = from, .refusal = -1};

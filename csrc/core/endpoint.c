@@ -244,8 +244,12 @@ srmudp_error srm_endpoint_listen(srm_endpoint *endpoint, srm_time now, srm_span 
     srm_listener *listener = calloc(1, sizeof *listener);
     if (listener == NULL)
         return SRMUDP_NO_MEMORY;
-    if (!srm_endpoint_timed_add(endpoint, &listener->timed, listener_fire) ||
-        !srm_entry_init(&listener->entry, endpoint, &listener_owner, key, label, now)) {
+    if (!srm_endpoint_timed_add(endpoint, &listener->timed, listener_fire)) {
+        free(listener);
+        return SRMUDP_NO_MEMORY;
+    }
+    if (!srm_entry_init(&listener->entry, endpoint, &listener_owner, key, label, now)) {
+        srm_endpoint_timed_remove(endpoint, &listener->timed);
         free(listener);
         return SRMUDP_NO_MEMORY;
     }

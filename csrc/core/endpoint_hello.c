@@ -41,11 +41,14 @@ static void add_by_address(srm_endpoint *endpoint, callee_list *list, const srm_
     }
 }
 
-static void add_by_label(srm_endpoint *endpoint, callee_list *list, const srm_hello_message *hello) {
+/* First those that never had a peer. */
+static void add_by_label(srm_endpoint *endpoint, callee_list *list, const srm_hello_message *hello,
+                         srm_entry_session session) {
     size_t cursor = 0;
     uint64_t key = srm_prefix64(hello->label_hash);
-    for (srm_entry *entry; (entry = srm_table_each(&endpoint->labels, key, &cursor)) != NULL;)
-        if (!entry->accepted && label_fits(entry, hello) && entry->owner->session(entry) == SRM_SESSION_NONE)
+    for (srm_entry *entry;
+         list->count < list->limit && (entry = srm_table_each(&endpoint->labels, key, &cursor)) != NULL;)
+        if (label_fits(entry, hello) && entry->owner->session(entry) == session)
             add_callee(list, entry);
 }
 
@@ -75,8 +78,10 @@ static void find_callees(srm_endpoint *endpoint, callee_list *list, const srm_he
     add_by_address(endpoint, list, hello, from, true, false);
     bool stranger = list->count == 0;
     add_listeners(endpoint, list, hello);
-    if (stranger)
-        add_by_label(endpoint, list, hello);
+    if (!stranger)
+        return;
+    add_by_label(endpoint, list, hello, SRM_SESSION_NONE);
+    add_by_label(endpoint, list, hello, SRM_SESSION_DEAD);
 }
 
 static bool is_own(const srm_endpoint *endpoint, const srm_hello_message *message) {
@@ -89,13 +94,13 @@ static bool is_own(const srm_endpoint *endpoint, const srm_hello_message *messag
 /* Names a HELLO by all that is authenticated of it: an altered share or list is another attempt. */
 static void hello_pair(srm_endpoint *endpoint, const srm_hello_message *hello, uint8_t pair[16]) {
     crypto_generichash_state state;
-    uint8_t sizes[2] = {(uint8_t)hello->offer.versions.size, (uint8_t)hello->offer.aeads.size};
+    uint64_t sizes[2] = {hello->offer.versions.size, hello->offer.aeads.size};
     crypto_generichash_init(&state, endpoint->secret, sizeof endpoint->secret, 16);
     crypto_generichash_update(&state, hello->src_nonce, SRM_NONCE_SIZE);
     crypto_generichash_update(&state, hello->share, SRM_SHARE_SIZE);
     crypto_generichash_update(&state, hello->connection_id, SRM_CONNECTION_ID_SIZE);
     crypto_generichash_update(&state, &hello->mode, 1);
-    crypto_generichash_update(&state, sizes, sizeof sizes);
+    crypto_generichash_update(&state, (const uint8_t *)sizes, sizeof sizes);
     crypto_generichash_update(&state, hello->offer.versions.data, hello->offer.versions.size);
     crypto_generichash_update(&state, hello->offer.aeads.data, hello->offer.aeads.size);
     crypto_generichash_update(&state, hello->offer.capabilities, sizeof hello->offer.capabilities);

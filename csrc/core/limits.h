@@ -59,7 +59,8 @@
     (10 * SRM_SECOND) /* then new nonce and scalar: the peer may hold an altered first one */
 #define SRM_INIT_RENEW_EACH SRM_SECOND
 #define SRM_ATTEMPT_LIFE (10 * SRM_SECOND)
-#define SRM_CHALLENGE_LIFE (3 * SRM_SECOND) /* of a candidate, after the last CHALLENGE sent */
+#define SRM_CHALLENGE_FIRST (250 * SRM_MILLISECOND) /* before it is repeated, while no RTT is known */
+#define SRM_CHALLENGE_LIFE (3 * SRM_SECOND)         /* of a candidate, after the last CHALLENGE sent */
 #define SRM_CANDIDATE_HOLD                                                                                   \
     (10 * SRM_SECOND) /* who answered a CHALLENGE keeps that run longer than the other accepts it */
 #define SRM_YIELD_AFTER                                                                                      \

@@ -90,6 +90,7 @@ void srm_link_reset_path(srm_link *link, srm_time now, const srmudp_config *conf
     srm_pacer_init(&link->pacer, now);
     srm_mtu_init(&link->mtu, now, srm_size_min(link->peer.max_datagram, SRM_DATAGRAM_MAX_MTU),
                  config->pmtu_discovery);
+    srm_copies_init(&link->copies, now);
 }
 
 /* ---- Sending ---- */

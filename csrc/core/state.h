@@ -49,7 +49,7 @@ struct srm_endpoint {
     srm_table sessions;  /* peer's connection id -> srm_entry of the connection that holds its session */
     srm_table addresses; /* hash of an address -> srm_entry_address */
     srm_table ips;       /* hash of its IP alone -> srm_entry_address, none of an accepted connection */
-    srm_table labels;    /* label hash -> srm_entry of a connection that had no session yet */
+    srm_table labels;    /* label hash -> srm_entry of a connection whose peer is not there */
     srm_table buckets;   /* srm_shared_bucket */
     srm_deadlines timers;
     size_t timer_count;

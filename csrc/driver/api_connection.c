@@ -114,8 +114,8 @@ void srmudp_connection_close(srmudp_connection *connection, uint32_t timeout) {
 void srmudp_connection_reconnect(srmudp_connection *connection) {
     if (!is_reachable(connection))
         return;
-    /* While one is on its way another would add nothing. */
-    if (!atomic_exchange_explicit(&connection->reconnect_posted, true, memory_order_relaxed))
+    /* While one is on its way another would add nothing. Acquires the node from the engine. */
+    if (!atomic_exchange_explicit(&connection->reconnect_posted, true, memory_order_acquire))
         post_own(connection, SRM_OWN_RECONNECT, SRM_NODE_RECONNECT);
 }
 

@@ -143,15 +143,15 @@ void *srm_engine_accepted(void *context, void *listener_handle, srm_conn *conn) 
 
 static void close_connection(srmudp_connection *connection, srm_time now) {
     /* Pairs with the exchange in srmudp_connection_close: a time-out stored before this is seen here, one
-     * stored later posts the node again. */
+     * stored later posts the node again, which is released by this. */
     atomic_exchange_explicit(&connection->close_posted, false, memory_order_acq_rel);
     uint32_t timeout = atomic_load_explicit(&connection->close_timeout, memory_order_relaxed);
     srm_conn_close(connection->core, now, (srm_time)timeout * SRM_MILLISECOND);
 }
 
 static void reconnect(srmudp_connection *connection, srm_time now) {
-    /* Orders nothing: whoever asks again afterwards wants another try. */
-    atomic_store_explicit(&connection->reconnect_posted, false, memory_order_relaxed);
+    /* Releases the node, which may be posted again from here on, to srmudp_connection_reconnect. */
+    atomic_store_explicit(&connection->reconnect_posted, false, memory_order_release);
     srm_conn_reconnect(connection->core, now);
 }
 
@@ -220,6 +220,8 @@ static void run_command(srm_engine *engine, srm_time now, srm_message *node) {
 }
 
 bool srm_engine_commands(srm_engine *engine, srm_time now, size_t max) {
+    /* So that the end of a connection is counted before what was sent to it in ignorance: `sends_at_end`. */
+    srm_engine_collect(engine, now);
     if (engine->commands == NULL)
         engine->commands = srm_mailbox_take(&engine->endpoint->commands);
     for (size_t i = 0; i < max && engine->commands != NULL; i++) {

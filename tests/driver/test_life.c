@@ -218,8 +218,9 @@ TEST(a_thousand_endpoints_leave_no_descriptor_and_no_thread) {
             CHECK_EQ(srmudp_endpoint_open(endpoint, &target, &connection), SRMUDP_OK);
         srmudp_endpoint_close(endpoint);
     }
-    CHECK_EQ(entries_of("/proc/self/fd"), descriptors);
-    CHECK_EQ(entries_of("/proc/self/task"), threads);
+    /* Fewer is possible: a lookup that an earlier test left behind has ended. */
+    CHECK(entries_of("/proc/self/fd") <= descriptors);
+    CHECK(entries_of("/proc/self/task") <= threads);
 }
 
 TEST(a_thousand_connections_leave_nothing_in_the_endpoint) {

@@ -56,6 +56,19 @@ static void close_while_relinking(void) {
     APP_CHECK(told->peer_closed == 1, "the end was not a goodbye");
 }
 
+/* A goodbye finds a peer whose NAT gave it another port just then. */
+static void close_after_rebinding(void) {
+    pair p = make_pair(wire_of(40 * SRM_MILLISECOND, 0), net_random(&world) & 1, "key", "key");
+    establish(&p, 5 * SRM_SECOND);
+    load(&p, 100, 4, 300000);
+    pass(300 * SRM_MILLISECOND);
+    net_rebind(p.a->host, 5555, 1);
+    srm_conn_close(p.cb->conn, world.now, 0);
+    told = p.ca;
+    APP_CHECK(net_run(&world, after(3 * SRM_SECOND), other_is_closed, NULL),
+              "the peer was not told of the end at its new port");
+}
+
 /* ---- Many on one key ---- */
 
 /* Several opens of one application to one listener: a newcomer must not end its siblings, however bad the
@@ -196,6 +209,22 @@ static void restart_under_loss(void) {
     APP_CHECK(both_established(&p) && p.ca->restarts == 1 && p.cb->restarts == 0,
               "the restart was told twice");
     APP_CHECK(p.ca->received[0] == 1, "the new process was not heard");
+}
+
+/* A process that comes back at another address, to a peer that misses it and calls the old one. */
+static void restart_elsewhere(void) {
+    pair p = make_pair(wire_of(40 * SRM_MILLISECOND, 0.02), false, "key", "key");
+    establish(&p, 5 * SRM_SECOND);
+    app_crash(p.a);
+    app_send(p.cb, 0, 100);
+    net_rebind(p.a->host, 4000, 99);
+    pass((srm_time)(net_uniform(&world) * 2e10));
+    p.ca = app_open(p.a, "key", "", &p.b->host->address);
+    p.ca->duplicates_ok = true;
+    establish(&p, 10 * SRM_SECOND);
+    pass(10 * SRM_SECOND);
+    APP_CHECK(both_established(&p) && p.cb->restarts == 1 && p.ca->received[0] == 1,
+              "a process that started anew elsewhere was not taken");
 }
 
 static void both_crash(void) {
@@ -700,6 +729,7 @@ static void storm(void) {
 static const sim_scenario scenarios[] = {
     {"kept_after_close", kept_after_close},
     {"close_while_relinking", close_while_relinking},
+    {"close_after_rebinding", close_after_rebinding},
     {"siblings_survive", siblings_survive},
     {"many_from_one_address", many_from_one_address},
     {"many_between_two_ports", many_between_two_ports},
@@ -708,6 +738,7 @@ static const sim_scenario scenarios[] = {
     {"wrong_key_among_eight", wrong_key_among_eight},
     {"wrong_key_for_long", wrong_key_for_long},
     {"restart_under_loss", restart_under_loss},
+    {"restart_elsewhere", restart_elsewhere},
     {"both_crash", both_crash},
     {"both_reconnect", both_reconnect},
     {"confirm_delayed", confirm_delayed},

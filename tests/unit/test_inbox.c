@@ -285,6 +285,12 @@ TEST(credit_follows_consumption_in_steps_of_a_quarter) {
     CHECK_EQ(srm_inbox_max_data_announce(&inbox), WINDOW + number * cost);
     CHECK(!srm_inbox_max_data_due(&inbox));
     CHECK_EQ(srm_inbox_max_data_announce(&inbox), WINDOW + number * cost); /* told again */
+    for (uint32_t i = 0; i < 2; i++) {                                     /* exactly a quarter */
+        CHECK(!srm_inbox_max_data_due(&inbox));
+        CHECK_EQ(whole(&inbox, 0, number, WINDOW / 8 - SRM_MESSAGE_COST), SRM_INBOX_COMPLETE);
+        take(&inbox, 0, number++, WINDOW / 8 - SRM_MESSAGE_COST);
+    }
+    CHECK(srm_inbox_max_data_due(&inbox));
     finish(&inbox);
 }
 
@@ -295,13 +301,17 @@ TEST(a_peer_that_needs_more_gets_it_up_to_the_buffer) {
     CHECK(srm_inbox_on_blocked(&inbox, 3 * WINDOW));
     CHECK_EQ(srm_inbox_max_data_announce(&inbox), 3 * WINDOW);
     CHECK(!srm_inbox_on_blocked(&inbox, 3 * WINDOW));
+    CHECK_EQ(whole(&inbox, 1, 0, 10000), SRM_INBOX_COMPLETE);
+    take(&inbox, 1, 0, 10000);
+    CHECK(srm_inbox_on_blocked(&inbox, 4 * WINDOW));
+    CHECK_EQ(srm_inbox_max_data_announce(&inbox), 4 * WINDOW); /* as much as was asked for */
     CHECK(srm_inbox_on_blocked(&inbox, SRM_VARINT_MAX));
-    CHECK_EQ(srm_inbox_max_data_announce(&inbox), WINDOW_MAX);
+    CHECK_EQ(srm_inbox_max_data_announce(&inbox), WINDOW_MAX + 10000 + SRM_MESSAGE_COST);
     CHECK(!srm_inbox_on_blocked(&inbox, UINT64_MAX));
     CHECK_EQ(whole(&inbox, 0, 0, 100), SRM_INBOX_COMPLETE);
     take(&inbox, 0, 0, 100);
-    CHECK(srm_inbox_on_blocked(&inbox, WINDOW_MAX + 1)); /* less than a quarter, but asked for */
-    CHECK_EQ(srm_inbox_max_data_announce(&inbox), WINDOW_MAX + 100 + SRM_MESSAGE_COST);
+    CHECK(srm_inbox_on_blocked(&inbox, 2 * WINDOW_MAX)); /* less than a quarter, but asked for */
+    CHECK_EQ(srm_inbox_max_data_announce(&inbox), WINDOW_MAX + 10100 + 2 * SRM_MESSAGE_COST);
     finish(&inbox);
 }
 
@@ -323,8 +333,8 @@ TEST(a_limit_that_is_waited_for_is_told_at_once) {
     }
     srm_inbox_on_blocked(&inbox, WINDOW + 9 * cost);
     srm_inbox_restart(&inbox);
-    CHECK_EQ(whole(&inbox, 0, 0, 9 * 100), SRM_INBOX_COMPLETE);
-    take(&inbox, 0, 0, 9 * 100);
+    CHECK_EQ(whole(&inbox, 0, 0, 10 * 164), SRM_INBOX_COMPLETE);
+    take(&inbox, 0, 0, 10 * 164);
     CHECK(!srm_inbox_max_data_due(&inbox)); /* another peer's needs */
     finish(&inbox);
 }
@@ -463,6 +473,21 @@ TEST(leaving_in_the_middle_leaks_nothing) {
     srm_inbox_fini(&inbox);
 }
 
+/* However far a session has come, the ring needs room for its gaps alone. */
+TEST(memory_for_gaps_follows_their_width) {
+    srm_inbox inbox;
+    srm_inbox_init(&inbox, 100, WINDOW_MAX, WINDOW_MAX);
+    for (uint64_t n = 0; n < 10000; n += 2) {
+        CHECK_EQ(whole(&inbox, 0, n + 1, 1), SRM_INBOX_TAKEN);
+        CHECK_EQ(whole(&inbox, 0, n, 1), SRM_INBOX_COMPLETE);
+        take(&inbox, 0, n, 1);
+        take(&inbox, 0, n + 1, 1);
+        (void)srm_inbox_max_data_announce(&inbox);
+        CHECK_EQ(inbox.channels[0]->capacity, 8);
+    }
+    finish(&inbox);
+}
+
 /* Many gaps once are no reason to hold the memory for ever: 256 channels may each have theirs in turn. */
 TEST(memory_for_gaps_is_given_back) {
     srm_inbox inbox;
@@ -506,7 +531,7 @@ TEST(without_memory_a_piece_counts_as_not_come) {
     start(&inbox);
     for (uint64_t number = 20; number-- > 0;) /* from the back, with gaps between the pieces */
         for (uint64_t i = 0; i < 10; i++) {
-            srm_inbox_result result = insist(&inbox, number, i * 7 % 10 * 100);
+            srm_inbox_result result = insist(&inbox, number, (i * 7 + 3) % 10 * 100);
             CHECK_EQ(result, number == 0 && i == 9 ? SRM_INBOX_COMPLETE : SRM_INBOX_TAKEN);
         }
     for (uint64_t number = 0; number < 20; number++)

@@ -344,36 +344,37 @@ TEST(a_channel_without_credit_holds_up_no_other) {
 
 /* Small messages of a higher channel use what credit there is, at first; then the large one gets its turn. */
 TEST(a_channel_without_credit_is_not_starved) {
+    enum { SIZE = 5000 - SRM_MESSAGE_COST };
     srm_outbox outbox;
     srm_fragment fragment;
-    uint64_t need, passed = 0;
+    uint64_t need;
     start(&outbox, 0);
-    srm_message *large = push(&outbox, 5000, 3);
     for (int i = 0; i < 300; i++)
-        push(&outbox, 36, 4);
-    for (int round = 0; round < 1000 && large->done == 0; round++) {
-        srm_outbox_max_data(&outbox, outbox.reserved + 1000); /* never enough for it while others take it */
-        while (large->done == 0 && srm_outbox_next(&outbox, MTU, &fragment)) {
-            passed += fragment.message != large ? 36 + SRM_MESSAGE_COST : 0;
-            srm_outbox_sent(&outbox, &fragment);
+        push(&outbox, 36, 4); /* costs 100 */
+    for (int large = 0; large < 3; large++) {
+        srm_message *waits = push(&outbox, SIZE, 3);
+        uint64_t passed = 0;
+        for (int round = 0; round < 100; round++) {
+            srm_outbox_max_data(&outbox, outbox.reserved + 1000); /* never enough while others take it */
+            for (; srm_outbox_next(&outbox, MTU, &fragment); passed += 100) {
+                CHECK(fragment.message->channel == 4);
+                srm_outbox_sent(&outbox, &fragment);
+            }
+            CHECK(!srm_outbox_ready(&outbox) && srm_outbox_blocked(&outbox, &need));
+            CHECK_EQ(need, outbox.reserved + 5000); /* the peer is told what would help */
         }
-        CHECK(large->done > 0 || !srm_outbox_ready(&outbox));
-        if (passed < 5000 + SRM_MESSAGE_COST)
-            continue;
-        CHECK(srm_outbox_blocked(&outbox, &need)); /* it is told what would help */
-        CHECK_EQ(need, outbox.reserved + 5000 + SRM_MESSAGE_COST);
+        CHECK_EQ(passed, 5000);
         srm_message *urgent = push(&outbox, 36, 2); /* a lower channel waits for nobody */
         check_next(&outbox, urgent, 0, 36);
-        srm_outbox_max_data(&outbox, need + 36 + SRM_MESSAGE_COST + 200);
-        check_next(&outbox, large, 0, 1192);
+        srm_outbox_max_data(&outbox, outbox.reserved + 5000);
+        check_next(&outbox, waits, 0, 1192);
+        while (waits->done < SIZE) {
+            CHECK(srm_outbox_next(&outbox, MTU, &fragment) && fragment.message == waits);
+            srm_outbox_sent(&outbox, &fragment);
+        }
     }
-    CHECK_EQ(passed, 5100);
-    CHECK(large->done > 0);
-    while (large->done < 5000) {
-        CHECK(srm_outbox_next(&outbox, MTU, &fragment));
-        srm_outbox_sent(&outbox, &fragment);
-    }
-    CHECK(srm_outbox_next(&outbox, MTU, &fragment) && fragment.message->channel == 4); /* two fit beside it */
+    srm_outbox_max_data(&outbox, outbox.reserved + 100);
+    CHECK(srm_outbox_next(&outbox, MTU, &fragment) && fragment.message->channel == 4);
     srm_outbox_fini(&outbox);
 }
 
