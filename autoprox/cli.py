@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 STARTUP_FAILURE = 3
 """Exit code when the server could not start, as uvicorn's own."""
+_LOCAL_ONLY = """
+
+  It has no token, so programs of this machine alone are served. Set AUTOPROX_TOKEN to serve others."""
 LOG_LEVELS = ("critical", "error", "warning", "info", "debug", "trace")
 
 
@@ -112,8 +115,9 @@ def serve(host: str, port: int, reload: bool, log_level: str, **given: str | boo
         os.environ.update(_as_environment(given))
         server.run_reloading(settings, host, port, log_level=log_level)
         return
+    announce = partial(_announce, host, settings.token is not None)
     try:
-        started = server.run(settings, host, port, on_started=partial(_announce, host), log_level=log_level)
+        started = server.run(settings, host, port, on_started=announce, log_level=log_level)
     except OSError as error:
         raise click.ClickException(f"{error.strerror or error}; another --port may be free") from error
     if not started:
@@ -145,15 +149,16 @@ def _as_environment(given: dict[str, str | bool | None]) -> dict[str, str]:
     return {f"AUTOPROX_{name.upper()}": str(value) for name, value in given.items() if value is not None}
 
 
-def _announce(host: str, port: int, udp_addresses: list[tuple[str, int]]) -> None:
+def _announce(host: str, token: bool, port: int, udp_addresses: list[tuple[str, int]]) -> None:
     """The short screen: where the bridge is and what to do next."""
     shown = {"": "localhost", "0.0.0.0": "localhost", "::": "localhost"}.get(host, host)
     place = f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
     families = " and ".join("IPv6" if ":" in address else "IPv4" for address, _ in udp_addresses)
     udp_port = f"{udp_addresses[0][1]} ({families})" if udp_addresses else "none yet"
+    local_only = "" if token or host in ("localhost", "127.0.0.1", "::1") else _LOCAL_ONLY
     click.echo(
         f"""
-  autoprox is up.
+  autoprox is up.{local_only}
 
     WebSocket   ws://{place}/v0/ws/proxy
     UDP port    {udp_port}

@@ -247,24 +247,34 @@ async def _send_and_check_binary(
 
 
 async def _survive_outage(stage: Stage) -> None:
-    seen: list[str] = []
-    for client in (stage.a, stage.b):
-        client.on_status = lambda status, _: seen.append(status)
+    told = [_wait_for_status(client, "RECONNECTING") for client in (stage.a, stage.b)]
+    began = time.monotonic()
     stage.link.down = True
     sending = asyncio.gather(*(_send_numbers(sender) for sender, _ in stage.pairs()))
-    for left in range(round(OUTAGE_SECONDS), 0, -1):
-        stage.show.progress(f"the link carries nothing for {left} s more")
-        await asyncio.sleep(1)
-    await sending
+    while (left := began + OUTAGE_SECONDS - time.monotonic()) > 0:
+        stage.show.progress(f"the link carries nothing for {left:.0f} s more")
+        await asyncio.sleep(min(left, 0.5))
+    await asyncio.gather(sending, *told)
     stage.link.down = False
     restored = time.monotonic()
     await _both(_check_numbers(receiver) for _, receiver in stage.pairs())
-    noticed = ", RECONNECTING told" if "RECONNECTING" in seen else ""
     stage.show.result(
         True,
-        f"4/4 outage of {OUTAGE_SECONDS:g} s{noticed}: {OUTAGE_MESSAGES} messages a side sent in it arrived once and in order, "
-        f"{time.monotonic() - restored:.1f} s after it ended",
+        f"4/4 outage of {restored - began:.1f} s, told as RECONNECTING: {OUTAGE_MESSAGES} messages a side sent in it arrived once and "
+        f"in order, {time.monotonic() - restored:.1f} s after it ended",
     )
+
+
+def _wait_for_status(client: SRMUDPWebSocketClient, wanted: str) -> asyncio.Future[None]:
+    """Done when the client is next told this status."""
+    told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def on_status(status: str, _: dict[str, Any]) -> None:
+        if status == wanted and not told.done():
+            told.set_result(None)
+
+    client.on_status = on_status
+    return told
 
 
 async def _send_numbers(sender: SRMUDPWebSocketClient) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import threading
+import warnings
 from collections.abc import Callable, Coroutine
 from functools import partial
 from types import TracebackType
@@ -59,14 +60,20 @@ class _Background:
         if thread is not threading.current_thread():
             thread.join(_JOIN_SECONDS)
 
+    def refuse_own_thread(self, work: Coroutine[Any, Any, object] | None = None) -> None:
+        """A blocking call from within a hook would wait for itself. Raises RuntimeError."""
+        if threading.current_thread() is self._thread:
+            if work is not None:
+                work.close()
+            raise RuntimeError(
+                "a blocking call of a SecureReliableSocket from within a hook would wait for ever"
+            )
+
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Waits for a coroutine on the loop. Whatever interrupts the wait (Ctrl-C) cancels it."""
+        self.refuse_own_thread(work)
         loop = self._loop
-        if loop is None or threading.current_thread() is self._thread:
-            work.close()
-            raise RuntimeError(
-                "a blocking call of a SecureReliableSocket from within its own hook would wait for ever"
-            )
+        assert loop is not None
         future = asyncio.run_coroutine_threadsafe(work, loop)
         try:
             return future.result()
@@ -152,6 +159,16 @@ class SecureReliableSocket:
             raise
         self._closed = False
         self._open: Callable[[str, int], Connection] = partial(self._endpoint.open, key=key, label=label)
+
+    def __del__(self) -> None:
+        if getattr(self, "_closed", True):
+            return
+        warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
+        self._closed = True
+        if self._endpoint.is_open:
+            self._endpoint._forsake()
+        if self._background is _background:
+            self._background.leave()
 
     def __repr__(self) -> str:
         peer = self._connection
@@ -274,6 +291,7 @@ class SecureReliableSocket:
         Raises:
             Undelivered: the peer did not consume everything.
         """
+        self._background.refuse_own_thread()
         with self._lock:
             if self._closed:
                 return

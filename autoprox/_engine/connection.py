@@ -51,9 +51,9 @@ class Connection:
 
     __slots__ = (
         "__weakref__", "_anchors", "_attempt", "_callbacks", "_closing", "_delivery", "_drainers", "_endpoint",
-        "_fingerprint", "_handle", "_heard", "_last_try_wrong", "_listener", "_loop", "_name", "_path", "_reason", "_receive_message_now",
-        "_receive_now", "_receivers", "_remote", "_send_lock", "_send_now", "_status", "_told", "_undelivered",
-        "_watchers", "_writable",
+        "_fingerprint", "_handle", "_heard", "_last_try_wrong", "_listener", "_loop", "_name", "_path", "_reason",
+        "_receive_message_now", "_receive_now", "_receivers", "_remote", "_send_lock", "_send_now", "_status", "_told",
+        "_undelivered", "_watchers", "_writable",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, handle: native.Connection, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import ipaddress
 import os
 import socket
@@ -25,6 +26,8 @@ Key = str | bytes | bytearray | memoryview
 
 _KEY_MAX: Final = 4096
 _LABEL_MAX: Final = 255
+_CLOSE_GRACE: Final = 2.0
+"""Seconds that closing an endpoint gives the engine beyond what it was told; a busy machine needs some of it."""
 _EVENTS_AT_ONCE: Final = 1024
 """Taken from the engine before the loop gets its turn; a run of small messages is worth some 100 µs."""
 
@@ -94,6 +97,12 @@ class Endpoint:
         if not hasattr(self, "_dead") or not self.is_open:
             return
         warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
+        self._forsake()
+
+    def _forsake(self) -> None:
+        """Ends the engine at once, from whatever thread: nobody will use it any more."""
+        self._dead = "nobody referred to it any more"
+        _living.discard(self)
         _retire(self._handle, self._loop, self._fd)
 
     # ---- Opening -----------------------------------------------------------------------------------------------------
@@ -181,9 +190,11 @@ class Endpoint:
         try:
             for connection in connections:
                 connection._begin_close(wait)
-            for connection in connections:
-                while not connection._has_ended:
-                    await connection._wait(connection._watchers)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait + _CLOSE_GRACE):
+                    for connection in connections:
+                        while not connection._has_ended:
+                            await connection._wait(connection._watchers)
         finally:
             self._end("the endpoint is closed")
 

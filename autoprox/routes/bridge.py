@@ -407,8 +407,11 @@ class Bridge:
                 ids = [tag.id for tag in info["tags"] if tag.id is not None]
                 text = "Accepted from the client, and will not arrive."
                 self._put_notice(Notice("undelivered", info["count"], text, ids=ids))
+            case "path_changed":
+                if self._status["status"] is ConnectionStatus.UDP_ESTABLISHED:
+                    self._status |= info  # for those who ask; nothing else changed
             case _:
-                pass  # peer_closed and path_changed show in the status
+                pass  # peer_closed shows in the status
 
     def _on_wrong_key(self, count: int) -> None:
         if not self._wrong_keys and self.client is not None:

@@ -159,7 +159,7 @@ class Doubt:
 
     def add(self, size: int, now: float) -> None:
         """A message of `size` bytes was written."""
-        if self._slots and now - self._slots[-1][0] < 1.0:
+        if self._slots and now - self._slots[-1][0] < 1.0 and self._slots[-1][2] < DOUBT_BYTES / 16:
             began, messages, held = self._slots.pop()
             self._slots.append((began, messages + 1, held + size))
         else:

@@ -409,6 +409,11 @@ class SRMUDPManager:
                 )
             case "wrong_key":
                 self._notify(self._on_event, "wrong_key", {"count": event.count})
+            case "path_changed":
+                remote = event.remote_address
+                self._notify(
+                    self._on_event, "path_changed", {"remote_address": join_address(remote)} if remote else {}
+                )
             case name:
                 self._notify(self._on_event, name, {})
 

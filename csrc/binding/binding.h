@@ -137,7 +137,7 @@ void srm_py_listener_orphan(listener_object *self);
 /* ---- message.c ---- */
 
 extern PyType_Spec srm_py_message_spec;
-/* A Message over `raw`, which it takes, also on failure. `connection` NULL: nothing is to be consumed. */
+/* A Message over `raw`, which it takes unless it fails. `connection` NULL: nothing is to be consumed. */
 PyObject *srm_py_message_new(module_state *state, connection_object *connection, srm_message *raw);
 /* A Message with a copy of `raw`, which stays the caller's. */
 PyObject *srm_py_message_copy(module_state *state, const srm_message *raw);

@@ -190,9 +190,10 @@ static PyObject *connection_take(PyObject *object, PyObject *unused) {
     srm_lane *lane = ensure_lane(self, self->first->channel);
     if (lane == NULL)
         return PyErr_NoMemory();
-    srm_message *message = pop(self);
-    lane_append(lane, message, 0);
-    return srm_py_message_new(self->state, self, message);
+    PyObject *result = srm_py_message_new(self->state, self, self->first);
+    if (result != NULL)
+        lane_append(lane, pop(self), 0);
+    return result;
 }
 
 /* ---- Sending ---- */

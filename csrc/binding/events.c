@@ -59,6 +59,8 @@ static PyObject *undelivered(const srm_batch *batch, srmudp_message *list) {
         }
         PyObject *place = Py_BuildValue("(iK)", (int)list->channel, (unsigned long long)list->sequence);
         PyObject *message = srm_py_message_new(batch->endpoint->state, NULL, list);
+        if (message == NULL)
+            srmudp_message_free(list);
         failed = place == NULL || message == NULL || PyList_Append(places, place) < 0 ||
                  PyList_Append(messages, message) < 0;
         Py_XDECREF(place);

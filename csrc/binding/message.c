@@ -41,13 +41,8 @@ static PyObject *describe(module_state *state, const srm_message *raw) {
 
 PyObject *srm_py_message_new(module_state *state, connection_object *connection, srm_message *raw) {
     PyObject *object = describe(state, raw);
-    if (object == NULL) {
-        if (connection != NULL)
-            srm_py_connection_drop(connection, raw);
-        else
-            srmudp_message_free(raw);
+    if (object == NULL)
         return NULL;
-    }
     message_object *self = (message_object *)object;
     self->raw = raw;
     Py_XINCREF((PyObject *)connection);

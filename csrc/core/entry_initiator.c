@@ -112,10 +112,19 @@ static size_t tried_bound(const srm_entry *entry) {
     return srm_size_max(SRM_TRIED_MIN, srm_size_min(SRM_TRIED_MAX, 2 * neighbours(entry)));
 }
 
+/* Who answers our HELLO has seen it, wherever the answer comes from: it pays from what we dial, which
+ * strangers can't drain. */
+static srm_guess_payer initiator_payer(srm_entry *entry, const srmudp_address *from) {
+    srm_guess_payer payer = srm_entry_payer(entry, from);
+    if (payer.dialled == NULL && entry->address_count > 0)
+        payer.dialled = &entry->addresses[0].bucket->bucket;
+    return payer;
+}
+
 static void note_bad(srm_entry *entry, srm_time now, const srm_hello_message *reply,
                      const srmudp_address *from) {
     srm_init *init = entry->init;
-    srm_guess_payer payer = srm_entry_payer(entry, from);
+    srm_guess_payer payer = initiator_payer(entry, from);
     (void)srm_guess_charge(&payer, now);
     if (!init->bad) {
         init->bad = true;
@@ -203,7 +212,7 @@ srm_entry_answer srm_entry_on_reply(srm_entry *entry, srm_time now, const srm_he
         return SRM_ENTRY_TAKEN;
     if (init->tried_count >= tried_bound(entry))
         return SRM_ENTRY_NO_BUDGET;
-    srm_guess_payer payer = srm_entry_payer(entry, from);
+    srm_guess_payer payer = initiator_payer(entry, from);
     if (srm_guess_left(&payer, now) == 0)
         return SRM_ENTRY_NO_BUDGET;
     srm_run_keys keys;
@@ -225,6 +234,8 @@ void srm_entry_on_retry(srm_entry *entry, srm_time now, const srm_hello_message 
                         const srmudp_address *from) {
     if (entry->init == NULL || memcmp(retry->dst_nonce, entry->init->nonce, SRM_NONCE_SIZE) != 0)
         return;
+    if (memcmp(entry->init->cookie, retry->cookie, SRM_COOKIE_SIZE) != 0)
+        entry->init->at_once = now - SRM_HELLO_AT_ONCE; /* news: no reason to wait */
     memcpy(entry->init->cookie, retry->cookie, SRM_COOKIE_SIZE);
     srm_entry_repeat_hello(entry, now, from);
 }

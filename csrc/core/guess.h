@@ -4,7 +4,8 @@
  *     who tries                             pays from                     burst   refilled 1 per
  *     a stranger (we listen, or wait)       the key's bucket  and         16      15 s    (5,760 a day)
  *                                           its source's bucket           4       60 s
- *     an address we dial, either role       that address's own bucket     64      5 s     (17,280 a day)
+ *     an address we dial with that key,     a bucket of that pair         64      5 s     (17,280 a day)
+ *     either role
  *
  * A source is an IPv4 address or an IPv6 /64. The buckets of dialled addresses are apart so that strangers
  * can't touch them; they exist because whoever sits on such an address could guess as fast as it likes.

@@ -11,7 +11,8 @@ import asyncio
 import hashlib
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -25,9 +26,9 @@ OUTAGE = 12.0
 
 
 @asynccontextmanager
-async def linked(weather: Weather) -> AsyncIterator[tuple[App, App, LossyLink, int, int]]:
+async def linked(weather: Weather, **given: Any) -> AsyncIterator[tuple[App, App, LossyLink, int, int]]:
     """Two apps, the link between them, and the ports A and B take for their peers."""
-    async with two_apps() as (app_a, app_b):
+    async with two_apps(**given) as (app_a, app_b):
         link = LossyLink(weather, seed=2)
         (_, left), (_, right) = await link.open((HOST, app_a.udp_port), (HOST, app_b.udp_port))
         try:
@@ -106,3 +107,22 @@ async def _find_everything(browser: Browser) -> None:
     assert [frame["id"] for frame in browser.frames if frame["type"] == "ack"] == list(range(60))
     assert [frame["status"] for frame in browser.frames if frame["type"] == "status"][-1] == "UDP_ESTABLISHED"
     assert not [frame for frame in browser.frames if frame["type"] == "notice"]
+
+
+async def test_an_outage_beyond_the_limit_ends_the_bridge_and_tells_what_was_lost() -> None:
+    clear = Weather(loss=0, delay=0.001, duplication=0, reordering=0)
+    quick = {"liveness": 1.0, "liveness_in_flight": 0.5, "keepalive_interval": 0.5, "outage_limit": 1.0}
+    async with linked(clear, **quick) as (app_a, app_b, link, left, right), AsyncExitStack() as stack:
+        a = await stack.enter_async_context(browsing(app_a.to(left)))
+        async with browsing(app_b.to(right)) as b:
+            await establish(a, b)
+            link.down = True
+            await a.send_text("lost", id=1)
+            await a.status("RECONNECTING")
+            assert (await a.status("ERROR"))["reason"] == "connection_lost"
+            assert (await a.closed())[0] == 4503
+            kinds = [frame["type"] for frame in a.frames if frame["type"] in ("notice", "error")]
+            assert kinds == ["notice", "error"]
+            notice = next(frame for frame in a.frames if frame["type"] == "notice")
+            assert (notice["code"], notice["count"], notice["ids"]) == ("undelivered", 1, [1])
+            assert await app_a.connections() == []

@@ -218,8 +218,10 @@ async def test_a_client_from_elsewhere_reaches_allowed_targets_only() -> None:
             assert (await refused(app.to(peer.port), **elsewhere))[0] == 4403
             assert (await refused(app.to(peer.port, remote_host="localhost"), **elsewhere))[0] == 4403
         async with serving(token="t", allow_targets="127.0.0.1:9-10") as app:
-            async with browsing(app.to(9), **elsewhere) as browser:
-                await browser.status("UDP_WAITING")
+            for host in (HOST, "localhost"):
+                async with browsing(app.to(9, remote_host=host), **elsewhere) as browser:
+                    await browser.status("UDP_WAITING")
+            assert (await refused(app.to(9, remote_host="no-such-name.invalid"), **elsewhere))[0] == 4503
             assert (await refused(app.to(peer.port), **elsewhere))[0] == 4403
 
 

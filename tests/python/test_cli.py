@@ -85,6 +85,7 @@ def test_help_is_quick() -> None:
 async def test_serve_prints_where_it_is_and_what_to_do() -> None:
     async with autoprox_serve() as (server, app):
         await server.until(r"Stop with Ctrl-C")
+        assert "AUTOPROX_TOKEN" not in server.log
         assert f"ws://{HOST}:{app.port}/v0/ws/proxy" in server.log
         assert f"http://{HOST}:{app.port}/v0/docs" in server.log
         assert f"UDP port    {app.udp_port}" in server.log
@@ -103,6 +104,14 @@ async def test_without_a_verb_it_serves_and_the_environment_counts() -> None:
         await server.until(r"ws://localhost:\d+/v0/ws/proxy")
         server.process.send_signal(signal.SIGTERM)
         await server.ended()
+
+
+async def test_serving_others_without_a_token_is_warned_about() -> None:
+    async with autoprox_serve("--host", "0.0.0.0") as (server, _):
+        await server.until(r"Set AUTOPROX_TOKEN")
+    async with autoprox_serve("--host", "0.0.0.0", AUTOPROX_TOKEN="t") as (server, _):
+        await server.until(r"Stop with")
+        assert "Set AUTOPROX_TOKEN" not in server.log
 
 
 async def test_a_taken_udp_port_ends_the_start_with_words() -> None:

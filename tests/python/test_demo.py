@@ -22,14 +22,6 @@ async def test_check_passes_and_shows_a_line_for_each_step() -> None:
         assert [line[:8] for line in lines] == [f"ok   {step}/4" for step in range(1, 5)]
 
 
-async def test_the_decorated_form_passes_too() -> None:
-    async with process("autoprox", "demo") as running:
-        async with asyncio.timeout(50):
-            assert await running.ended() == 0, running.log
-        assert "All 4 steps passed" in running.log
-        assert "\x1b" not in running.log  # no terminal, no cursor movements
-
-
 def test_a_link_that_carries_nothing_fails_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "Weather", lambda: Weather(loss=1.0))
     monkeypatch.setattr(demo, "TIME_LIMIT", 3.0)

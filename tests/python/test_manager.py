@@ -100,6 +100,8 @@ async def test_statuses_in_order() -> None:
         assert [status for status, _ in a.statuses] == [S.CONNECTED, S.UDP_WAITING, S.UDP_ESTABLISHED]
         established = a.statuses[-1][1]
         assert established == {"remote_address": f"{HOST}:{b.local_port}", "path": "direct"}
+        await a.send("hello")
+        assert await b.receive(timeout=5) == b"hello"
         await b.stop()
         assert b.get_status() is S.DISCONNECTED
         assert b.statuses[-1][0] is S.DISCONNECTED

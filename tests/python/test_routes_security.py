@@ -1,6 +1,7 @@
 """Who is let in, where UDP may go, and that no log holds a key."""
 
 import base64
+import ipaddress
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -236,9 +237,33 @@ def test_a_named_network_overrides_the_never_list() -> None:
     ],
 )
 def test_rules_are_read(text: str, address: str, port: int, covered: bool) -> None:
-    import ipaddress
-
     assert TargetRule.parse(text).covers(ipaddress.ip_address(address), port) is covered
+
+
+def test_the_engine_is_told_the_same_rules() -> None:
+    """Of the engine's rules the first one that covers an address decides, and what none covers is allowed."""
+    samples = [*NEVER[:-2], "127.0.0.1", "10.1.2.3", "10.2.0.1", "203.0.113.5", "::1", "2001:db8::5", "fd00::1",
+               "::ffff:10.1.2.3", "64:ff9b::a01:203", "2002:a01:203::1", "::ffff:203.0.113.5"]  # fmt: skip
+    for allow, deny in (
+        ([], []),
+        (["*"], []),
+        (["169.254.0.0/16:80-90"], ["10.1.0.0/16:1-100"]),
+        (["10.0.0.0/8"], ["*:5"]),
+        (["ff02::/16"], ["[2001:db8::/32]:443+80", "203.0.113.5"]),
+    ):
+        policy = TargetPolicy.parse(allow, deny)
+        for text in samples:
+            address = ipaddress.ip_address(text.partition("%")[0])
+            for port in (1, 5, 80, 100, 101, 443):
+                decided = next(
+                    (
+                        verdict
+                        for verdict, network, (low, high) in policy.engine_rules()
+                        if low <= port <= high and address.version == network.version and address in network
+                    ),
+                    True,
+                )
+                assert decided == policy.permits(text, port, privileged=True), (text, port, allow, deny)
 
 
 @pytest.mark.parametrize("text", ["", "x", "10.0.0.0/33", "10.0.0.1:0", "10.0.0.1:65536", "10.0.0.1:5-4", "10.0.0.1:x",

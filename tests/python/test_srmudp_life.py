@@ -219,6 +219,19 @@ async def test_cancelling_connect_leaves_nothing() -> None:
             await until(lambda: near.stats()["connections"] == 0)
 
 
+async def test_two_hundred_connections_on_one_port() -> None:
+    async with endpoint() as far, far.listen(key=KEY) as listener:
+        others = [await srmudp.Endpoint.bind(HOST) for _ in range(50)]
+        opened = [other.open(*far.local_address, key=KEY, label="") for other in others for _ in range(4)]
+        for number, connection in enumerate(opened):
+            await connection.send(str(number))
+        accepted = [await listener.accept() for _ in opened]
+        assert sorted([int(await connection.receive()) for connection in accepted]) == list(range(200))
+        assert far.stats()["connections"] == 200
+        await asyncio.gather(*(other.close() for other in others))
+        await asyncio.gather(*(connection.close() for connection in accepted))
+
+
 # ---- Listening -------------------------------------------------------------------------------------------------------
 
 
@@ -228,7 +241,9 @@ async def test_listener_iteration_and_close() -> None:
         seen: list[bytes] = []
 
         async def serve() -> None:
-            seen.extend([await connection.receive() async for connection in listener])
+            async for connection in listener:
+                async with connection:
+                    seen.extend([data async for data in connection])
 
         serving = asyncio.create_task(serve())
         for number in range(3):

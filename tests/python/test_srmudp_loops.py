@@ -148,21 +148,140 @@ def test_asyncio_and_uvloop_in_one_process() -> None:
     assert (result.returncode, result.stdout, result.stderr) == (0, "b'HELLO'\n" * 2, "")
 
 
-def test_a_foreign_libuv_in_front_of_ours_is_an_import_error() -> None:
+def test_a_foreign_libuv_in_front_of_ours_works_or_is_an_import_error() -> None:
+    """uvloop exports its own libuv, which the dynamic linker gives us when it is loaded so. Never half of each."""
     source = """
-        import os, sys
+        import asyncio, os, sys
         sys.setdlopenflags(os.RTLD_NOW | os.RTLD_GLOBAL)
         import uvloop
         try:
             from autoprox import srmudp
         except ImportError as error:
             print(error)
-        else:
-            print("no clash")
+            sys.exit()
+
+        async def main():
+            async with await srmudp.Endpoint.bind("127.0.0.1") as a, await srmudp.Endpoint.bind("127.0.0.1") as b:
+                c, d = await asyncio.gather(a.connect(*b.local_address, key="k"), b.connect(*a.local_address, key="k"))
+                await c.send(b"works")
+                print(await d.receive())
+                await c.close()
+
+        asyncio.run(main())
+        uvloop.run(main())
         """
     result = run_script(source)
-    assert result.returncode == 0
-    assert "libuv" in result.stdout or result.stdout == "no clash\n"
+    assert result.returncode == 0, result.stderr
+    assert "libuv" in result.stdout or result.stdout == "b'works'\n" * 2
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="no promise before Python 3.13")
+def test_sub_interpreters_side_by_side() -> None:
+    source = """
+        import _interpreters, sys, textwrap, threading
+
+        CODE = textwrap.dedent('''
+            import asyncio
+            from autoprox import srmudp
+
+            async def main():
+                bind = srmudp.Endpoint.bind
+                async with await bind("127.0.0.1") as a, await bind("127.0.0.1") as b, b.listen(key="k") as listener:
+                    async with await a.connect(*b.local_address, key="k") as c, await listener.accept() as d:
+                        await c.send(b"x")
+                        assert await d.receive() == b"x"
+
+            asyncio.run(main())
+            ''')
+
+        def live():
+            interpreter = _interpreters.create()
+            failure = _interpreters.exec(interpreter, CODE)
+            _interpreters.destroy(interpreter)
+            failures.append(failure)
+
+        failures = []
+        for _ in range(2):
+            threads = [threading.Thread(target=live) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        print(failures)
+        """
+    result = run_script(source)
+    assert (result.returncode, result.stdout) == (0, f"{[None] * 6}\n"), result.stderr
+
+
+def test_no_memory_is_an_exception_and_no_more() -> None:
+    """Each allocation of each call of the binding fails once."""
+    pytest.importorskip("_testcapi")
+    source = """
+        import select
+        import _testcapi
+        from autoprox import _srmudp, srmudp
+
+        config = srmudp.Config(close_timeout=0).for_engine()
+        near, far = (_srmudp.Endpoint(None, "127.0.0.1", 0, **config) for _ in range(2))
+        host, port = far.addresses()[0]
+        listener = far.listen(b"k", "")
+        opened = near.open(host, port, b"k", "")
+        accepted = None
+        while accepted is None:
+            select.select([far.fileno()], [], [], 5)
+            accepted = next((event[0] for event in far.poll(100) if event[1] == _srmudp.ACCEPTED), None)
+
+        def fill(count):
+            for number in range(count):
+                near.rest()
+                assert opened.send(bytes(number * 5000), number % 3) == 0
+            while accepted.pending < count:
+                select.select([far.fileno()], [], [], 5)
+                far.poll(1000)
+
+        def starve(call, allocations=40):
+            failures = 0
+            for number in range(allocations):
+                _testcapi.set_nomemory(number, number + 1)
+                try:
+                    call()
+                except MemoryError:
+                    failures += 1
+                finally:
+                    _testcapi.remove_mem_hooks()
+            return failures
+
+        fill(100)
+        kept = []
+        starve(lambda: (near.rest(), opened.send("ü" * 100, 3)))
+        assert starve(lambda: (far.rest(), accepted.receive()))
+        assert starve(lambda: (far.rest(), accepted.receive_message()))
+        assert starve(lambda: kept.append(accepted.take()))
+        while (message := accepted.take()) is not None:
+            kept.append(message)
+        kept = [message for message in kept if message is not None]
+        assert len(kept) > 20
+        for message in kept:
+            starve(lambda: (message.data, repr(message), hash(message)), 6)
+        for message in kept[::2]:
+            starve(message.consume, 4)
+        for call in (opened.stats, near.stats, opened.sent, near.addresses):
+            assert starve(call)
+        assert starve(lambda: near.open(host, port, b"other", "").release())
+        starve(lambda: near.listen(b"other", "").close())
+        assert starve(lambda: _srmudp.Endpoint(None, host, 0, **config).close())
+        lost = [near.open(host, port, b"other", str(number)) for number in range(20)]
+        for connection in lost:
+            near.rest()
+            connection.send(b"lost", 0)
+            connection.close(0)
+        assert starve(lambda: (select.select([near.fileno()], [], [], 0.05), near.poll(5)))
+        near.close()
+        far.close()
+        print("done")
+        """
+    result = run_script(source, timeout=50)
+    assert (result.returncode, result.stdout) == (0, "done\n"), result.stderr
 
 
 def test_importing_starts_nothing() -> None:

@@ -80,8 +80,9 @@ def test_the_message_hook() -> None:
 
         def hook(message: srmudp.Message, address: tuple[str, int], sock: SecureReliableSocket) -> None:
             seen.append((message.data, address, sock))
-            with pytest.raises(RuntimeError, match="hook"):
-                sock.send(b"from within")
+            for call in (sock.close, lambda: sock.send(b"from within")):
+                with pytest.raises(RuntimeError, match="hook"):
+                    call()
             if len(seen) == 2:
                 both.set()
 
@@ -153,6 +154,15 @@ def test_undelivered_is_raised_by_close() -> None:
         with pytest.raises(srmudp.Undelivered):
             b.close()
         assert b.is_closed
+
+
+def test_a_forgotten_socket_is_closed_with_a_warning() -> None:
+    sock = SecureReliableSocket(key=KEY)
+    port = port_of(sock)
+    with pytest.warns(ResourceWarning, match="never closed"):
+        del sock
+    with SecureReliableSocket(port, key=KEY):
+        pass
 
 
 def test_nothing_is_left_behind() -> None:

@@ -197,10 +197,10 @@ async def test_no_text_holds_the_key(caplog: pytest.LogCaptureFixture) -> None:
                 call()
             error = caught.value
             texts += [repr(error), *traceback.format_exception(error), repr(error.__context__)]
-        connection = near.open(*far.local_address, key=SECRET)
         with pytest.raises(srmudp.WrongKey) as wrong:
-            await near.connect(*far.local_address, key=SECRET + "!", label="", timeout=7)
+            await near.connect(*far.local_address, key=SECRET + "!", timeout=2)
         texts += [repr(wrong.value)]
+        connection = await near.connect(*far.local_address, key=SECRET, timeout=5)
         accepted = await listener.accept()
         for item in (near, far, listener, connection, accepted, near.config):
             texts += [repr(item), str(item)]
