@@ -15,7 +15,7 @@
 
 const bool fuzz_records = true;
 
-#define NUMBERS 4096 /* packets of one run */
+#define NUMBERS 1024 /* packets of one run */
 #define MAX_ACK_DELAY (5 * SRM_MILLISECOND)
 
 typedef enum fate { OUT, ACKED, LOST, LATE } fate;

