@@ -249,7 +249,10 @@ static size_t build_batch(packet_plan *p, uint8_t *buffer, size_t capacity, bool
         p->data = p->probe || (left >= least_room(link) && data_due(p->conn, link, p->now));
         if (!p->data && !control)
             break;
-        size_t allowed = count == 0 ? mtu : *segment, size = build(p, buffer + total, allowed, batch);
+        size_t allowed = count == 0 ? mtu : *segment;
+        if (p->probe) /* it must get through, even if the path no longer carries large packets */
+            allowed = srm_size_min(allowed, SRM_DATAGRAM_MIN_MTU);
+        size_t size = build(p, buffer + total, allowed, batch);
         if (size == 0)
             break;
         if (p->probe)

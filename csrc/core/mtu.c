@@ -133,6 +133,7 @@ void srm_mtu_on_packets_lost(srm_mtu *mtu, srm_time now, size_t smallest) {
         if (!suspicious)
             mtu->burst_count--;
     } else if (!mtu->burst_open && suspicious) {
+        SRM_ASSERT(mtu->burst_count < SRM_MTU_HOLE_BURSTS); /* the ACK that ended the last one emptied it */
         mtu->bursts[mtu->burst_count++] = smallest;
     }
     mtu->burst_open = true;

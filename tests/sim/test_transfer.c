@@ -177,6 +177,7 @@ static void black_hole(void) {
     world.wires[0][1].mtu = world.wires[1][0].mtu = 1300;
     load(&p, 10, 4, 1 << 20);
     APP_CHECK(net_run(&world, after(30 * SRM_SECOND), transfer_done, &p), "a black hole stopped it");
+    APP_CHECK(p.ca->reconnecting + p.cb->reconnecting == 0, "a black hole was taken for an outage");
     srm_conn_stats(p.ca->conn, world.now, &stats);
     APP_CHECK(stats.mtu <= 1300, "the black hole was not noticed");
 }

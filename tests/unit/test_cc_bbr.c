@@ -214,6 +214,18 @@ TEST(a_shallow_queue_is_not_overrun) {
     model_free(m);
 }
 
+TEST(cruising_leaves_room_below_what_was_too_much) {
+    model *m = path(100 * MBIT, 50 * MS, 0.1, 1);
+    model_run(m, 2 * SRM_SECOND);
+    CHECK(run_to(m, SRM_BBR_CRUISE, 4 * SRM_SECOND));
+    model_run(m, m->now + 100 * MS);
+    const srm_bbr *b = bbr_of(&m->flow[0]);
+    CHECK_EQ(b->state, SRM_BBR_CRUISE);
+    CHECK(b->inflight_long != SRM_BBR_NO_BOUND);
+    CHECK((double)srm_cc_window(&m->flow[0].cc) < 0.851 * (double)b->inflight_long);
+    model_free(m);
+}
+
 TEST(startup_ends_by_loss_in_a_shallow_queue) {
     model *m = path(100 * MBIT, 50 * MS, 0.1, 1);
     CHECK(run_to(m, SRM_BBR_DRAIN, 2 * SRM_SECOND));
@@ -410,6 +422,23 @@ TEST(a_spurious_loss_changes_nothing) {
     model_mark(m);
     model_run(m, 4 * SRM_SECOND);
     CHECK(model_share(m, 0) > 0.95);
+    model_free(m);
+}
+
+TEST(a_spurious_loss_lifts_the_short_term_bounds) {
+    model *m = path(100 * MBIT, 50 * MS, 1, 1);
+    model_flow *f = &m->flow[0];
+    CHECK(run_to(m, SRM_BBR_CRUISE, 2 * SRM_SECOND));
+    m->rate /= 4;
+    m->queue /= 4;
+    while (bbr_of(f)->bw_short == SRM_BBR_NO_BOUND && m->now < 4 * SRM_SECOND)
+        model_run(m, m->now + MS);
+    CHECK(bbr_of(f)->bw_short != SRM_BBR_NO_BOUND);
+    uint64_t window = srm_cc_window(&f->cc);
+    srm_cc_on_spurious_loss(&f->cc, m->now, 10 * MODEL_PACKET);
+    CHECK_EQ(bbr_of(f)->bw_short, SRM_BBR_NO_BOUND);
+    CHECK_EQ(bbr_of(f)->inflight_short, SRM_BBR_NO_BOUND);
+    CHECK(srm_cc_window(&f->cc) > window);
     model_free(m);
 }
 

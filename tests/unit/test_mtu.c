@@ -168,7 +168,7 @@ TEST(a_packet_of_equal_size_disproves_the_hole) {
 
 TEST(losses_without_an_ack_between_are_one_burst) {
     srm_mtu mtu = settled(0, MAX);
-    for (int i = 0; i < 50; i++)
+    for (int i = 0; i < SRM_MTU_HOLE_BURSTS; i++)
         srm_mtu_on_packets_lost(&mtu, 1, MAX);
     srm_mtu_on_packets_acked(&mtu, 2, BASE);
     CHECK_EQ(srm_mtu_current(&mtu), MAX);
