@@ -1,5 +1,7 @@
 #include "copies.h"
 
+#include <stdlib.h>
+
 #define LOSS_MEMORY 256.0 /* packets over which the loss is averaged */
 
 void srm_copies_init(srm_copies *copies, srm_time now) {
@@ -7,6 +9,17 @@ void srm_copies_init(srm_copies *copies, srm_time now) {
     copies->lost_at = SRM_TIME_NEVER;
     copies->tokens = SRM_COPIES_BURST;
     copies->filled = now;
+}
+
+void srm_copies_fini(srm_copies *copies) {
+    free(copies->waiting);
+    copies->waiting = NULL;
+    copies->count = 0;
+}
+
+void srm_copies_reset(srm_copies *copies, srm_time now) {
+    srm_copies_fini(copies);
+    srm_copies_init(copies, now);
 }
 
 void srm_copies_on_event(srm_copies *copies, srm_time now, uint64_t acked, uint64_t lost) {
@@ -34,6 +47,10 @@ void srm_copies_note(srm_copies *copies, srm_time now, uint8_t channel, uint64_t
                      uint64_t packet, srm_time rtt) {
     unsigned wanted = srm_copies_wanted(copies, now);
     if (wanted == 0 || size > SRM_COPIES_SIZE_MAX || copies->count == SRM_COPIES_WAITING_MAX)
+        return;
+    if (copies->waiting == NULL)
+        copies->waiting = calloc(SRM_COPIES_WAITING_MAX, sizeof *copies->waiting);
+    if (copies->waiting == NULL)
         return;
     copies->waiting[copies->count++] = (srm_copy){.number = number,
                                                   .packet = packet,

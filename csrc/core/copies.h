@@ -34,7 +34,7 @@ typedef struct srm_copy {
 
 /* Fields are for copies.c. */
 typedef struct srm_copies {
-    srm_copy waiting[SRM_COPIES_WAITING_MAX]; /* oldest first */
+    srm_copy *waiting; /* oldest first; SRM_COPIES_WAITING_MAX of them, or NULL before the first */
     size_t count;
     double loss;      /* share of packets, over the last some hundred */
     srm_time lost_at; /* SRM_TIME_NEVER: nothing ever was */
@@ -43,6 +43,9 @@ typedef struct srm_copies {
 } srm_copies;
 
 void srm_copies_init(srm_copies *copies, srm_time now);
+void srm_copies_fini(srm_copies *copies);
+/* A new path: what the old one lost is forgotten. */
+void srm_copies_reset(srm_copies *copies, srm_time now);
 /* What an ACK or the loss timer told: packets that arrived, and that were lost. */
 void srm_copies_on_event(srm_copies *copies, srm_time now, uint64_t acked, uint64_t lost);
 

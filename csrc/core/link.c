@@ -78,6 +78,7 @@ void srm_link_free(srm_link *link) {
     srm_replay_fini(&link->replay);
     srm_acks_fini(&link->acks);
     srm_sent_fini(&link->sent);
+    srm_copies_fini(&link->copies);
     free(link->confirm);
     sodium_memzero(link, sizeof *link);
     free(link);
@@ -90,7 +91,7 @@ void srm_link_reset_path(srm_link *link, srm_time now, const srmudp_config *conf
     srm_pacer_init(&link->pacer, now);
     srm_mtu_init(&link->mtu, now, srm_size_min(link->peer.max_datagram, SRM_DATAGRAM_MAX_MTU),
                  config->pmtu_discovery);
-    srm_copies_init(&link->copies, now);
+    srm_copies_reset(&link->copies, now);
 }
 
 /* ---- Sending ---- */

@@ -1,3 +1,5 @@
+#include <stdlib.h>
+
 #include "../core/outbox.h"
 #include "handles.h"
 
@@ -19,9 +21,20 @@ static void want_room(srmudp_connection *connection, uint64_t cost) {
     srm_endpoint_post(connection->endpoint, node);
 }
 
+/* Most connections use channel 0 alone. */
+static bool has_counter(srmudp_connection *connection, uint8_t channel) {
+    if (channel != 0 && connection->sequences == NULL)
+        connection->sequences = calloc(256, sizeof *connection->sequences);
+    return channel == 0 || connection->sequences != NULL;
+}
+
+static uint64_t next_sequence(srmudp_connection *connection, uint8_t channel) {
+    return channel == 0 ? ++connection->sequence : ++connection->sequences[channel];
+}
+
 /* Whether a message of this size can be handed over now; only this thread adds to the buffer, so what fits
  * now fits until it does. */
-static srmudp_error admit(srmudp_connection *connection, size_t size) {
+static srmudp_error admit(srmudp_connection *connection, size_t size, uint8_t channel) {
     if (!is_open(connection))
         return SRMUDP_CLOSED;
     const srmudp_config *config = &connection->endpoint->config;
@@ -31,7 +44,7 @@ static srmudp_error admit(srmudp_connection *connection, size_t size) {
     /* A count and nothing else: see srm_engine_freed. */
     uint64_t buffered = atomic_load_explicit(&connection->buffered, memory_order_relaxed);
     if (buffered == 0 || buffered + cost <= config->send_buffer)
-        return SRMUDP_OK;
+        return has_counter(connection, channel) ? SRMUDP_OK : SRMUDP_NO_MEMORY;
     want_room(connection, cost);
     return SRMUDP_AGAIN;
 }
@@ -52,7 +65,7 @@ static void hand_over(srmudp_connection *connection, srm_message *message, uint6
     message->kind = SRM_NODE_SEND;
     message->owner = connection;
     connection->sends++;
-    message->sequence = ++connection->sequences[message->channel];
+    message->sequence = next_sequence(connection, message->channel);
     if (sequence != NULL)
         *sequence = message->sequence;
     atomic_fetch_add_explicit(&connection->buffered, srm_message_cost(message), memory_order_relaxed);
@@ -61,7 +74,7 @@ static void hand_over(srmudp_connection *connection, srm_message *message, uint6
 
 srmudp_error srmudp_connection_send(srmudp_connection *connection, srmudp_message *message,
                                     uint64_t *sequence) {
-    srmudp_error error = admit(connection, message->size);
+    srmudp_error error = admit(connection, message->size, message->channel);
     if (error == SRMUDP_OK)
         hand_over(connection, message, sequence);
     return error;
@@ -69,7 +82,7 @@ srmudp_error srmudp_connection_send(srmudp_connection *connection, srmudp_messag
 
 srmudp_error srmudp_connection_send_bytes(srmudp_connection *connection, const void *data, size_t size,
                                           uint8_t channel, uint8_t flags, uint64_t *sequence) {
-    srmudp_error error = admit(connection, size);
+    srmudp_error error = admit(connection, size, channel);
     if (error != SRMUDP_OK)
         return error;
     srm_message *message = srmudp_message_new(size, channel, flags);

@@ -8,6 +8,7 @@
 static void free_connection(srmudp_connection *connection) {
     for (size_t i = 0; i < SRM_OWN_NODES; i++)
         srm_message_free(connection->own[i]);
+    free(connection->sequences);
     free(connection);
 }
 

@@ -59,12 +59,13 @@ struct srmudp_connection {
     srmudp_listener *listener; /* that accepted it, NULL: opened; read for the ACCEPTED event only */
     void *user;
     bool released;
-    bool closing;            /* close() was called */
-    bool ended;              /* its end was told: no more sending */
-    bool refused;            /* AGAIN was said and WRITABLE not yet */
-    uint64_t sends;          /* messages handed over */
-    uint64_t sequences[256]; /* the same by channel */
-    srmudp_stats stats;      /* as last asked */
+    bool closing;        /* close() was called */
+    bool ended;          /* its end was told: no more sending */
+    bool refused;        /* AGAIN was said and WRITABLE not yet */
+    uint64_t sends;      /* messages handed over */
+    uint64_t sequence;   /* of them on channel 0 */
+    uint64_t *sequences; /* by channel, from 1 on; NULL: none was used yet */
+    srmudp_stats stats;  /* as last asked */
     srm_message *own[SRM_OWN_NODES];
 
     /* Both. */

@@ -220,8 +220,8 @@ SRMUDP_API void srmudp_message_consume(srmudp_message *message);
 /* Hands a message over; channels 0..255, a lower one goes first, order holds within one. SRMUDP_OK takes the
  * message and gives its `sequence` in its channel of this connection (from 1; NULL allowed), which CONSUMED
  * events count. Else the message stays the caller's: AGAIN (buffer full: a WRITABLE event follows),
- * MESSAGE_TOO_LARGE, CLOSED (after close, CLOSED or FAILED). An empty send buffer takes one message of any
- * legal size. */
+ * MESSAGE_TOO_LARGE, CLOSED (after close, CLOSED or FAILED), NO_MEMORY. An empty send buffer takes one
+ * message of any legal size. */
 SRMUDP_API srmudp_error srmudp_connection_send(srmudp_connection *connection, srmudp_message *message,
                                                uint64_t *sequence);
 /* The same for bytes, which are copied. Also NO_MEMORY. */

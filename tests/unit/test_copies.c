@@ -24,21 +24,26 @@ TEST(nothing_is_copied_where_nothing_was_lost) {
     CHECK_EQ(srm_copies_wanted(&copies, 0), 0);
     srm_copies_note(&copies, 0, 1, 5, 100, 7, 50 * MS);
     CHECK_EQ(srm_copies_deadline(&copies), SRM_TIME_NEVER);
+    srm_copies_fini(&copies);
 }
 
 TEST(the_more_is_lost_the_more_copies) {
     srm_copies copies = after_loss(999, 1);
     CHECK_EQ(srm_copies_wanted(&copies, 0), 1);
+    srm_copies_fini(&copies);
     copies = after_loss(95, 5);
     CHECK_EQ(srm_copies_wanted(&copies, 0), 2);
+    srm_copies_fini(&copies);
     copies = after_loss(80, 20);
     CHECK_EQ(srm_copies_wanted(&copies, 0), 3);
+    srm_copies_fini(&copies);
 }
 
 TEST(a_loss_is_forgotten_after_its_time) {
     srm_copies copies = after_loss(95, 5);
     CHECK_EQ(srm_copies_wanted(&copies, SRM_COPIES_MEMORY), 2);
     CHECK_EQ(srm_copies_wanted(&copies, SRM_COPIES_MEMORY + 1), 0);
+    srm_copies_fini(&copies);
 }
 
 TEST(copies_go_into_later_packets_only_and_so_often) {
@@ -58,6 +63,7 @@ TEST(copies_go_into_later_packets_only_and_so_often) {
     }
     at = 0;
     CHECK(srm_copies_next(&copies, 10, &at) == NULL);
+    srm_copies_fini(&copies);
 }
 
 TEST(all_that_wait_ride_on_one_packet) {
@@ -70,6 +76,7 @@ TEST(all_that_wait_ride_on_one_packet) {
         srm_copies_sent(&copies, 0, &at, 9, 50 * MS);
     }
     CHECK(srm_copies_next(&copies, 9, &at) == NULL);
+    srm_copies_fini(&copies);
 }
 
 TEST(what_was_acknowledged_is_dropped) {
@@ -83,6 +90,7 @@ TEST(what_was_acknowledged_is_dropped) {
     srm_copies_drop(&copies, at);
     CHECK(srm_copies_next(&copies, 9, &at) == NULL);
     CHECK_EQ(srm_copies_deadline(&copies), SRM_TIME_NEVER);
+    srm_copies_fini(&copies);
 }
 
 TEST(large_messages_and_too_many_do_without) {
@@ -97,18 +105,22 @@ TEST(large_messages_and_too_many_do_without) {
         count++;
     }
     CHECK_EQ(count, SRM_COPIES_WAITING_MAX);
+    srm_copies_fini(&copies);
 }
 
 TEST(a_packet_of_its_own_when_none_follows_in_time) {
     srm_copies copies = after_loss(95, 5);
     srm_copies_note(&copies, 100 * MS, 0, 1, 100, 1, 40 * MS);
     CHECK_EQ(srm_copies_deadline(&copies), 105 * MS);
+    srm_copies_fini(&copies);
     copies = after_loss(95, 5);
     srm_copies_note(&copies, 0, 0, 1, 100, 1, MS);
     CHECK_EQ(srm_copies_deadline(&copies), SRM_COPIES_WAIT_MIN);
+    srm_copies_fini(&copies);
     copies = after_loss(95, 5);
     srm_copies_note(&copies, 0, 0, 1, 100, 1, SRM_SECOND);
     CHECK_EQ(srm_copies_deadline(&copies), SRM_COPIES_WAIT_MAX);
+    srm_copies_fini(&copies);
 }
 
 TEST(the_budget_is_bytes_and_refills) {
@@ -122,6 +134,7 @@ TEST(the_budget_is_bytes_and_refills) {
     /* A fast path may spend its share. */
     CHECK(srm_copies_afford(&copies, 3600 * SRM_SECOND + MS, 16 * SRM_COPIES_RATE_SHARE * RATE,
                             16 * RATE / 1000));
+    srm_copies_fini(&copies);
 }
 
 TEST(asking_often_loses_nothing_of_the_budget) {
@@ -130,6 +143,7 @@ TEST(asking_often_loses_nothing_of_the_budget) {
     for (srm_time now = 0; now < 10 * MS; now += 100)
         CHECK(!srm_copies_afford(&copies, now, RATE, 4000));
     CHECK(srm_copies_afford(&copies, 20 * MS, RATE, SRM_COPIES_RATE_MIN / 50 - 200));
+    srm_copies_fini(&copies);
 }
 
 int main(int argc, char **argv) {
