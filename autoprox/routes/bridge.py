@@ -40,6 +40,8 @@ REASON_TEXTS: Final = {
     "peer_closed": "The peer said goodbye; waiting for the next one.",
     "peer_restarted": "The peer's process was replaced by a new one.",
     "wrong_key": "Somebody answers at the peer's address but holds another key.",
+    "version_mismatch": "The peer speaks another version of SRMUDP; update the older side.",
+    "invalid_address": "remote_host stands for no address at the moment; it is looked up again.",
 }
 _KEY_HINT: Final = "give both sides the same key"
 FAILURES: Final = {
@@ -65,6 +67,12 @@ FAILURES: Final = {
         "too many bridges wait for this remote_host and remote_port",
         "give each a label of its own",
     ),
+    "peer_busy": Ending(
+        Close.NO_PATH,
+        "the peer is connected with somebody else who holds this encryption_key and label",
+        "end the other connection, or give both sides of this one a label of their own",
+    ),
+    "protocol_violation": Ending(Close.NO_PATH, "the peer broke the protocol, and the connection was ended"),
     "too_many": Ending(Close.TRY_AGAIN_LATER, "the UDP port carries as many connections as it may"),
 }
 """How a bridge ends for each of the engine's reasons; any other is an internal error."""

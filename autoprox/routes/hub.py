@@ -97,16 +97,17 @@ class Hub:
         """Binds the shared UDP port, if it isn't yet. Raises srmudp.PortInUse and other srmudp.Error."""
         async with self._binding:
             if self._shared is None:
-                settings = self.settings
-                self._shared = Lease(
-                    self, await self._bind(settings.udp_host, settings.udp_port), shared=True
-                )
+                self._shared = Lease(self, await self._bind_shared(), shared=True)
                 self._guard = self._until_the_loop_ends()
                 await anext(self._guard)
 
-    async def _bind(self, host: str, port: int) -> srmudp.Endpoint:
+    async def _bind(self, port: int) -> srmudp.Endpoint:
+        return await srmudp.Endpoint.bind(self.settings.udp_host, port, config=engine_config(self.settings))
+
+    async def _bind_shared(self) -> srmudp.Endpoint:
+        port = self.settings.udp_port
         try:
-            return await srmudp.Endpoint.bind(host, port, config=engine_config(self.settings))
+            return await self._bind(port)
         except srmudp.PortInUse:
             raise srmudp.PortInUse(
                 f"UDP port {port} is in use, by another program or another worker of this server: each worker process "
@@ -122,8 +123,11 @@ class Hub:
             await self.close()
 
     async def lease(self, local_port: int | None) -> Lease:
-        """A share of the endpoint on `local_port` (None: the shared one; 0: one of its own). Raises srmudp.Error."""
-        await self.start()
+        """A share of the endpoint on `local_port` (None: the shared one; 0: one of its own). Raises Refused, srmudp.Error."""
+        try:
+            await self.start()
+        except srmudp.PortInUse as error:  # the server's own mistake, not a parameter of the client
+            raise Refused(Close.INTERNAL_ERROR, str(error)) from error
         assert self._shared is not None
         lease = self._shared
         if local_port is not None and local_port != lease.port:
@@ -132,7 +136,7 @@ class Hub:
                     await asyncio.wait((ending,))
                 own = self._own.get(local_port)
                 if own is None:
-                    own = Lease(self, await self._bind(self.settings.udp_host, local_port), shared=False)
+                    own = Lease(self, await self._bind(local_port), shared=False)
                     self._own[own.port] = own
                 lease = own
         lease.users += 1

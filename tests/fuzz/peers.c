@@ -1,5 +1,7 @@
 #include "peers.h"
 
+#include "limits.h"
+
 #define KEY_SPAN(text) srm_span_of((text), strlen(text))
 
 /* More than any window lets out at one instant, and more rounds than anything takes that has an end. */
@@ -92,7 +94,8 @@ static bool take_events(peer *at) {
     for (srm_message *next; node != NULL; node = next) {
         next = node->next;
         peer_conn *conn = node->owner;
-        FUZZ_CHECK(conn->closed == 0, "CLOSED is the last event");
+        FUZZ_CHECK(conn->closed == 0 || node->kind == SRMUDP_EVENT_UNDELIVERED,
+                   "CLOSED is the last event, but for what was sent before it was read");
         if (node->kind == SRMUDP_EVENT_MESSAGE) {
             on_message(conn, node);
             continue;
@@ -112,24 +115,44 @@ void peers_init(peers *world) {
     world->now = SRM_SECOND;
 }
 
+/* No more events come for them. */
+static void forget_conns(const peer *at) {
+    for (int i = 0; i < at->world->conn_count; i++)
+        if (at->world->conns[i].at == at)
+            at->world->conns[i].conn = NULL;
+}
+
+void peers_kill(peer *at) {
+    if (at->endpoint == NULL)
+        return;
+    take_events(at);
+    srm_endpoint_free(at->endpoint);
+    at->endpoint = NULL;
+    at->listener = NULL;
+    forget_conns(at);
+}
+
 void peers_fini(peers *world) {
-    for (int i = 0; i < world->count; i++) {
-        take_events(&world->at[i]);
-        srm_endpoint_free(world->at[i].endpoint);
-    }
+    for (int i = 0; i < world->count; i++)
+        peers_kill(&world->at[i]);
     for (int i = 0; i < world->conn_count; i++)
         srm_message_free_list(world->conns[i].held);
+}
+
+void peers_start(peer *at, const srmudp_config *config, uint64_t seed) {
+    srm_hooks hooks = {.context = at, .accepted = accepted};
+    at->random = seed;
+    at->endpoint = srm_endpoint_new(config, (srm_entropy){fill, at}, hooks, at->world->now);
+    FUZZ_CHECK(at->endpoint != NULL, "memory");
 }
 
 peer *peers_add(peers *world, const srmudp_config *config, uint64_t seed) {
     FUZZ_CHECK(world->count < PEERS_MAX, "room for another peer");
     int index = world->count++;
     peer *at = &world->at[index];
-    *at = (peer){.world = world, .random = seed};
+    *at = (peer){.world = world};
     at->address = (srmudp_address){.ip = {10, 0, 0, (uint8_t)(index + 1)}, .port = 4000, .family = 4};
-    srm_hooks hooks = {.context = at, .accepted = accepted};
-    at->endpoint = srm_endpoint_new(config, (srm_entropy){fill, at}, hooks, world->now);
-    FUZZ_CHECK(at->endpoint != NULL, "memory");
+    peers_start(at, config, seed);
     return at;
 }
 
@@ -187,8 +210,8 @@ static void forward(peer *from, const srmudp_address *to, uint8_t *data, size_t 
     if (world->on_datagram != NULL && !world->on_datagram(world, from, to, data, size))
         return;
     for (int i = 0; i < world->count; i++)
-        if (memcmp(&world->at[i].address.ip, &to->ip, sizeof to->ip) == 0 &&
-            world->at[i].address.port == to->port)
+        if (world->at[i].endpoint != NULL && world->at[i].address.port == to->port &&
+            memcmp(&world->at[i].address.ip, &to->ip, sizeof to->ip) == 0)
             peers_deliver(world, &world->at[i], &from->address, data, size);
 }
 
@@ -221,20 +244,23 @@ static bool turn(peer *at) {
     }
 }
 
+static srm_time next_deadline(const peers *world, srm_time next) {
+    for (int i = 0; i < world->count; i++)
+        if (world->at[i].endpoint != NULL)
+            next = srm_time_min(next, srm_endpoint_deadline(world->at[i].endpoint));
+    return next;
+}
+
 void peers_run(peers *world, srm_time span) {
     srm_time end = world->now + span;
-    for (;;) {
+    world->pause = false;
+    do {
         bool any = false;
-        srm_time next = end;
         for (int i = 0; i < world->count; i++) {
-            any |= turn(&world->at[i]);
+            any |= world->at[i].endpoint != NULL && turn(&world->at[i]);
             world->now += PEERS_HOP;
         }
-        for (int i = 0; i < world->count; i++)
-            next = srm_time_min(next, srm_endpoint_deadline(world->at[i].endpoint));
-        if (world->now >= end)
-            return;
-        if (!any)
-            world->now = srm_time_max(world->now, next);
-    }
+        if (!any && !world->pause)
+            world->now = srm_time_max(world->now, next_deadline(world, end));
+    } while (world->now < end && !world->pause);
 }

@@ -19,7 +19,7 @@ typedef struct peers peers;
 
 typedef struct peer {
     peers *world;
-    srm_endpoint *endpoint;
+    srm_endpoint *endpoint; /* NULL: the process is gone */
     srmudp_address address; /* 10.0.0.<index + 1>, port 4000 */
     srm_listener *listener;
     uint64_t random;
@@ -44,10 +44,13 @@ struct peers {
     int count;
     peer_conn conns[PEERS_CONNS];
     int conn_count;
-    /* Sees each datagram that leaves and may alter it in place; true: whoever has that address gets it. */
+    /* Sees each datagram that leaves and may alter it in place; true: whoever has that address gets it. NULL:
+     * all arrive. */
     bool (*on_datagram)(peers *world, peer *from, const srmudp_address *to, uint8_t *data, size_t size);
     /* Sees each message that comes, before it is consumed. NULL: nobody looks. */
     void (*on_message)(peers *world, peer_conn *conn, const srm_message *message);
+    void *user;         /* of whoever set these */
+    bool pause;         /* set by them: peers_run returns before its time is over */
     uint64_t datagrams; /* that left all peers */
 };
 
@@ -58,12 +61,15 @@ void peers_fini(peers *world);
 
 /* Another peer; its entropy follows from `seed`. */
 peer *peers_add(peers *world, const srmudp_config *config, uint64_t seed);
+/* Its process goes without a word; its connections are gone. A new one starts at the same address. */
+void peers_kill(peer *at);
+void peers_start(peer *at, const srmudp_config *config, uint64_t seed);
 peer_conn *peers_open(peer *from, const char *key, const srmudp_address *to);
 void peers_listen(peer *at, const char *key);
 
 /* Hands a datagram to a peer as if it came from `from`; the bytes are decrypted in place. */
 void peers_deliver(peers *world, peer *to, const srmudp_address *from, uint8_t *data, size_t size);
-/* Lets that much time pass: datagrams, timers and events. */
+/* Lets that much time pass: datagrams, timers and events; less if `pause` is set meanwhile. */
 void peers_run(peers *world, srm_time span);
 /* The newest connection that a listener of this peer accepted; NULL: none. */
 peer_conn *peers_accepted(peers *world, const peer *at);

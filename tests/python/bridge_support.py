@@ -124,7 +124,10 @@ async def serving(app: Any = None, **given: Any) -> AsyncIterator[App]:
 async def two_apps(**given: Any) -> AsyncIterator[tuple[App, App]]:
     """Two servers with a UDP port each."""
     async with serving(**given) as a, serving(**given) as b:
-        yield a, b
+        try:
+            yield a, b
+        finally:
+            a.server.should_exit = b.server.should_exit = True  # both at once: it takes a moment
 
 
 class Browser:
@@ -209,8 +212,15 @@ async def browsing(url: str, *, v1: bool = False, **options: Any) -> AsyncIterat
     if v1:
         options["subprotocols"] = [Subprotocol("autoprox.v1")]
     options = {"compression": None, "max_size": None, "proxy": None, "close_timeout": 1} | options
-    async with connect(url, **options) as websocket:
+    websocket = await connect(url, **options)
+    try:
         yield Browser(websocket)
+    finally:
+        try:
+            async with asyncio.timeout(2):
+                await websocket.close()
+        except TimeoutError:  # a write that nobody takes holds it up
+            websocket.transport.abort()
 
 
 class Pair:

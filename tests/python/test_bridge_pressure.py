@@ -8,14 +8,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 import random
+import threading
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from autoprox.routes.bridge import Bridge
+from autoprox.utils.srmudp_manager import SRMUDPManager
 from tests.python.bridge_support import HOST, App, Browser, browsing, establish, eventually, serving, two_apps
 
 SMALL_BUFFERS = {"max_message_size": 64 << 10, "send_buffer": 1 << 20, "receive_buffer": 1 << 20}
@@ -197,6 +201,20 @@ async def _exchange(a: Browser, b: Browser, dies: bool) -> None:
         if not dies:
             assert await b.data() == str(number)
             assert await a.data() == str(number).encode()
+
+
+async def test_bridges_that_ended_leave_nothing_behind() -> None:
+    async with serving() as app:
+        before = (0, 0)
+        for turn in range(60):
+            async with browsing(app.to(9, local_port=0), v1=bool(turn % 2)) as a:
+                await a.status("UDP_WAITING")
+                if turn == 20:
+                    before = len(os.listdir("/proc/self/fd")), threading.active_count()
+        await eventually(lambda: not app.hub._bridges and not app.hub._own and not app.hub._tasks)
+        gc.collect()
+        assert not [one for one in gc.get_objects() if isinstance(one, Bridge | SRMUDPManager)]
+        assert (len(os.listdir("/proc/self/fd")), threading.active_count()) <= before
 
 
 # ---- Many ------------------------------------------------------------------------------------------------------------------

@@ -9,11 +9,13 @@ import socket
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
+from autoprox import create_app
 from autoprox.routes.protocol import CLOSE_CODES, Close
-from tests.python.bridge_support import HOST, KEY, App, browsing, serving, two_apps
+from tests.python.bridge_support import HOST, KEY, App, browsing, make_settings, serving, two_apps
 
 
 async def refused(url: str, **options: Any) -> tuple[int, dict[str, Any]]:
@@ -101,6 +103,17 @@ async def test_a_port_somebody_holds_is_a_bad_local_port() -> None:
             code, error = await refused(app.to(9, local_port=other.port))
             assert code == 4400
             assert "local_port" in error["message"]
+
+
+async def test_a_shared_port_that_somebody_holds_is_the_servers_mistake() -> None:
+    """Where no lifespan reaches the app, the first bridge finds it out."""
+    with Silence() as other:
+        settings, outer = make_settings(udp_port=other.port), FastAPI()
+        outer.mount("/sub", create_app(settings))
+        async with serving(outer, settings=settings) as app:
+            code, error = await refused(app.to(9).replace("/v0/", "/sub/v0/", 1))
+            assert code == 1011
+            assert "another worker" in error["message"]
 
 
 async def test_a_query_of_many_fields_is_refused() -> None:
@@ -200,6 +213,11 @@ async def test_dangerous_targets_are_not_allowed(host: str) -> None:
         code, error = await refused(app.to(9, remote_host=host))
         assert code == 4403
         assert "remote_host" in error["message"]
+
+
+async def test_a_name_that_does_not_resolve_may_later() -> None:
+    async with serving() as app, browsing(app.to(9, remote_host="no-such-name.invalid")) as browser:
+        assert (await browser.status("UDP_WAITING", reason="invalid_address"))["message"]
 
 
 async def test_denied_targets() -> None:
