@@ -267,17 +267,24 @@ static size_t build_batch(packet_plan *p, uint8_t *buffer, size_t capacity, bool
     return total;
 }
 
-/* A CONFIRM, with the first packet under the new keys behind it. */
-static size_t build_confirm(packet_plan *p, uint8_t *buffer) {
+/* The CONFIRM that the peer has not answered yet, if there is one; its size. */
+static size_t write_confirm(packet_plan *p, uint8_t *buffer) {
     srm_link *link = p->link;
+    if (link->confirm == NULL)
+        return 0;
     link->confirm[34] = (uint8_t)(link->confirm[34] == 255 ? 2 : link->confirm[34]);
     memcpy(buffer, link->confirm, link->confirm_size);
     link->confirm[34]++;
     link->confirm_at = p->now + link->confirm_wait;
     link->confirm_wait = srm_time_min(2 * link->confirm_wait, SRM_CONFIRM_MAX);
-    p->data = link == p->conn->current && budget(p->conn, link, p->now) > 0;
-    size_t size = build(p, buffer + link->confirm_size, SRM_DATAGRAM_MIN_MTU - link->confirm_size, false);
-    return link->confirm_size + size;
+    return link->confirm_size;
+}
+
+/* A CONFIRM, with the first packet under the new keys behind it. */
+static size_t build_confirm(packet_plan *p, uint8_t *buffer) {
+    size_t confirm = write_confirm(p, buffer);
+    p->data = p->link == p->conn->current && budget(p->conn, p->link, p->now) > 0;
+    return confirm + build(p, buffer + confirm, SRM_DATAGRAM_MIN_MTU - confirm, false);
 }
 
 static size_t build_probe(packet_plan *p, uint8_t *buffer) {
@@ -322,7 +329,8 @@ static size_t build_close(packet_plan *p, uint8_t *buffer) {
         link->close_at = p->now + link->close_wait;
         link->close_wait = srm_time_min(2 * link->close_wait, SRM_CLOSE_LINGER);
     }
-    srm_link_packet_begin(link, buffer, SRM_DATAGRAM_MIN_MTU, &out);
+    size_t confirm = write_confirm(p, buffer); /* without it the peer doesn't know this run */
+    srm_link_packet_begin(link, buffer + confirm, SRM_DATAGRAM_MIN_MTU - confirm, &out);
     if (!srm_conn_is_foreign(link))
         write_last_consumed(p, &out.w);
     srm_write_u8(&out.w, SRM_FRAME_CLOSE);
@@ -331,7 +339,7 @@ static size_t build_close(packet_plan *p, uint8_t *buffer) {
     size_t size = srm_link_packet_finish(link, &out);
     srm_sent_commit(&link->sent, p->now, size, 0);
     p->conn->totals.udp_bytes_sent += size;
-    return size;
+    return confirm + size;
 }
 
 static bool transmit_link(srm_conn *conn, srm_link *link, srm_time now, uint8_t *buffer, size_t capacity,

@@ -150,6 +150,25 @@ static void other_version(void) {
     establish(&p, SRM_SECOND);
 }
 
+static bool one_established(void *context) {
+    const pair *p = context;
+    return p->ca->status == SRMUDP_ESTABLISHED || p->cb->status == SRMUDP_ESTABLISHED;
+}
+
+/* Who is established first closes at once: the other hears of both. */
+static void closed_at_once(void) {
+    pair p = make_pair(wire_of((srm_time)(net_uniform(&world) * 1e7), net_uniform(&world) * 0.2), false,
+                       "key", "key");
+    APP_CHECK(net_run(&world, after(5 * SRM_SECOND), one_established, &p), "not established in time");
+    bool first = p.ca->status == SRMUDP_ESTABLISHED;
+    app_conn *closer = first ? p.ca : p.cb, *other = first ? p.cb : p.ca;
+    srm_conn_close(closer->conn, world.now, 5 * SRM_SECOND);
+    pass(2 * SRM_SECOND);
+    APP_CHECK(closer->closed == 1, "close() did not end it");
+    APP_CHECK(other->established == 1 && other->peer_closed == 1 && other->closed == 1,
+              "the other side did not hear of a goodbye right after the handshake");
+}
+
 static const sim_scenario scenarios[] = {
     {"listener_is_fast", listener_is_fast},
     {"crossing", crossing},
@@ -161,6 +180,7 @@ static const sim_scenario scenarios[] = {
     {"second_open_is_told_busy", second_open_is_told_busy},
     {"eight_opens_one_address", eight_opens_one_address},
     {"other_version", other_version},
+    {"closed_at_once", closed_at_once},
 };
 
 int main(int argc, char **argv) {
