@@ -152,12 +152,13 @@ static bool cookie_wanted(srm_endpoint *endpoint, srm_time now, srm_entry *entry
            (payer.dialled == NULL && endpoint->half_open_strangers > SRM_HALF_OPEN_STRANGERS);
 }
 
-/* Each repetition of a HELLO goes to the next one it may be meant for; when all have answered, round again.
- * Those whose own HELLO crosses it and stands are passed over: if it was meant for them, their HELLO finds
- * its sender. */
+/* Each repetition of a HELLO goes to the next one it may be meant for, and a new HELLO begins with those who
+ * answered none for longest: an initiator tries fewer answers than there may be entries. When all have
+ * answered, round again. Those whose own HELLO crosses it and stands are passed over: if it was meant for
+ * them, their HELLO finds its sender. */
 static srm_entry *next_callee(const callee_list *list, const uint8_t pair[16], srm_time now,
                               const srm_hello_message *hello, srm_attempt **known) {
-    srm_entry *crossing = NULL;
+    srm_entry *next = NULL, *crossing = NULL;
     *known = NULL;
     for (size_t i = 0; i < list->count; i++) {
         srm_entry *entry = list->entries[i];
@@ -165,14 +166,15 @@ static srm_entry *next_callee(const callee_list *list, const uint8_t pair[16], s
         if (attempt != NULL) {
             if (*known == NULL || attempt->replied < (*known)->replied)
                 *known = attempt;
-        } else if (srm_entry_would_answer(entry, now, hello)) {
-            *known = NULL;
-            return entry;
-        } else if (crossing == NULL) {
-            crossing = entry;
+        } else if (!srm_entry_would_answer(entry, now, hello)) {
+            crossing = crossing == NULL ? entry : crossing;
+        } else if (next == NULL || entry->answered_at < next->answered_at) {
+            next = entry;
         }
     }
-    return *known != NULL ? (*known)->entry : crossing;
+    if (next != NULL)
+        *known = NULL;
+    return next != NULL ? next : *known != NULL ? (*known)->entry : crossing;
 }
 
 static void on_hello(srm_endpoint *endpoint, srm_time now, const srm_hello_message *hello, size_t size,

@@ -123,6 +123,7 @@ struct srm_entry {
     srm_time yield_after; /* no yielding before */
     srm_attempt *attempts;
     size_t attempt_count;
+    srm_time answered_at; /* when it last answered a HELLO that it had not seen; 0: never */
     uint64_t wrong_keys;
     srm_time rtt; /* of the last run; 0 unknown */
 };

@@ -197,6 +197,7 @@ static srm_entry_answer answer(srm_entry *entry, srm_time now, const srm_hello_m
     attempt->charged = srm_guess_charge(&payer, now);
     make_room(entry);
     add_attempt(entry, attempt);
+    entry->answered_at = now;
     send_reply(attempt, now, hello, from);
     entry->owner->touched(entry, now);
     return SRM_ENTRY_TAKEN;
