@@ -204,8 +204,8 @@ def _bounds(field: Any) -> str:
 
 def config() -> str:
     """The fields of `srmudp.Config`, from the strings below them."""
-    tree = ast.parse(inspect.getsource(engine_config.Config))
-    (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef))
+    tree = ast.parse(inspect.getsource(engine_config))  # of the module: the class says it is from elsewhere
+    (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Config")
     rows = []
     for field, text in itertools.pairwise(body):
         if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):

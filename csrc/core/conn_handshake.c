@@ -73,6 +73,7 @@ void srm_conn_challenge(srm_link *link, srm_time now, uint8_t purpose, const srm
     link->challenge_open = link->challenge_due = true;
     link->challenge_purpose = purpose;
     link->challenge_to = *to;
+    link->challenge_room = 0;
     link->challenge_first = link->challenge_at = now;
     link->challenge_wait = srm_rtt_has_sample(&link->rtt) ? srm_rtt_pto(&link->rtt) : SRM_CHALLENGE_FIRST;
     if (purpose == SRM_CHALLENGE_SILENCE)

@@ -275,15 +275,26 @@ static void count_dropped(srm_conn *conn, srm_endpoint *endpoint, srm_open_resul
     endpoint->stats.dropped_malformed += result == SRM_OPEN_MALFORMED;
 }
 
-/* The path follows the newest packet, once the new address has answered a CHALLENGE. */
-static void follow_path(srm_link *link, srm_time now, const srmudp_address *from, uint64_t number) {
+static bool asks_for_path(const srm_link *link, const srmudp_address *to) {
+    return link->challenge_open && link->challenge_purpose == SRM_CHALLENGE_PATH &&
+           srm_address_equal(&link->challenge_to, to);
+}
+
+/* The path follows the newest packet, once the new address has answered a CHALLENGE. Until then no more goes
+ * there than came from there: who moved the packet there may not be who made it. */
+static void follow_path(srm_link *link, srm_time now, const srmudp_address *from, uint64_t number,
+                        size_t size) {
     if (number < link->highest)
         return;
     link->highest = number;
-    bool asked = link->challenge_open && link->challenge_purpose == SRM_CHALLENGE_PATH &&
-                 srm_address_equal(&link->challenge_to, from);
-    if (link->state == SRM_LINK_CURRENT && !srm_address_equal(&link->remote, from) && !asked)
+    if (link->state != SRM_LINK_CURRENT || srm_address_equal(&link->remote, from))
+        return;
+    if (!asks_for_path(link, from))
         srm_conn_challenge(link, now, SRM_CHALLENGE_PATH, from);
+    if (!asks_for_path(link, from))
+        return;
+    link->challenge_room += size;
+    link->challenge_due |= link->challenge_at == SRM_TIME_NEVER;
 }
 
 /* Something under its keys came: the peer lives. */
@@ -346,8 +357,9 @@ void srm_conn_on_packet(srm_link *link, srm_time now, uint8_t *data, size_t size
     srm_open_result result = srm_link_packet_open(link, now, data, size, &number, &frames);
     if (result != SRM_OPEN_FINE) {
         count_dropped(conn, conn->endpoint, result);
-        if (link->forged >= SRM_FORGED_MAX && !conn->ended)
-            srm_conn_end(conn, now, true, SRMUDP_PROTOCOL_VIOLATION, SRM_CLOSE_PROTOCOL);
+        if (link->forged == SRM_FORGED_MAX &&
+            link == conn->current) /* [R31]; strangers end no session [R23] */
+            srm_conn_reconnect(conn, now);
         return;
     }
     conn->totals.packets_received++;
@@ -359,7 +371,7 @@ void srm_conn_on_packet(srm_link *link, srm_time now, uint8_t *data, size_t size
     }
     packet_in p = {.link = link, .now = now, .from = from, .refusal = -1};
     revive(conn, now, link);
-    follow_path(link, now, from, number);
+    follow_path(link, now, from, number, size);
     on_frames(&p, frames, number, ecn);
     srm_conn_wake(conn);
 }

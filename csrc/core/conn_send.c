@@ -35,6 +35,28 @@ static void write_ack(packet_plan *p, srm_writer *w) {
         p->link->ping = true;
 }
 
+/* To an address that is not proved goes no more than came from there. */
+static bool has_challenge_room(const packet_plan *p, const srm_writer *w) {
+    const srm_link *link = p->link;
+    size_t size = 1 + SRM_CID_SIZE + SRM_PACKET_BODY_MIN + srm_aead_tag_size(link->aead_kind);
+    return link->challenge_purpose != SRM_CHALLENGE_PATH || size + srm_writer_used(w) <= link->challenge_room;
+}
+
+static void write_challenge(packet_plan *p, srm_writer *w) {
+    srm_link *link = p->link;
+    link->challenge_due = false;
+    if (!has_challenge_room(p, w)) {
+        link->challenge_at = SRM_TIME_NEVER;
+        return;
+    }
+    link->challenge_at = p->now + link->challenge_wait;
+    if (link->challenge_purpose != SRM_CHALLENGE_SILENCE) /* a living peer must not be taken for dead */
+        link->challenge_wait *= 2;
+    srm_write_u8(w, SRM_FRAME_CHALLENGE);
+    srm_write_bytes(w, srm_span_of(link->challenge, sizeof link->challenge));
+    p->any = p->eliciting = true;
+}
+
 static void write_challenges(packet_plan *p, srm_writer *w) {
     srm_link *link = p->link;
     if (link->respond_due && srm_writer_left(w) >= 9 && srm_address_equal(&link->respond_to, &p->to)) {
@@ -43,15 +65,8 @@ static void write_challenges(packet_plan *p, srm_writer *w) {
         srm_write_bytes(w, srm_span_of(link->response, sizeof link->response));
         p->any = p->eliciting = true;
     }
-    if (link->challenge_due && srm_writer_left(w) >= 9 && srm_address_equal(&link->challenge_to, &p->to)) {
-        link->challenge_due = false;
-        link->challenge_at = p->now + link->challenge_wait;
-        if (link->challenge_purpose != SRM_CHALLENGE_SILENCE) /* a living peer must not be taken for dead */
-            link->challenge_wait *= 2;
-        srm_write_u8(w, SRM_FRAME_CHALLENGE);
-        srm_write_bytes(w, srm_span_of(link->challenge, sizeof link->challenge));
-        p->any = p->eliciting = true;
-    }
+    if (link->challenge_due && srm_writer_left(w) >= 9 && srm_address_equal(&link->challenge_to, &p->to))
+        write_challenge(p, w);
 }
 
 static void write_max_data(packet_plan *p, srm_writer *w) {
@@ -198,6 +213,8 @@ static size_t build(packet_plan *p, uint8_t *buffer, size_t size, bool fill) {
         srm_cc_on_sent(&link->cc, p->now, total, link->sent.in_flight);
         srm_pacer_on_sent(&link->pacer, p->now, total);
     }
+    if (off_path && srm_address_equal(&p->to, &link->challenge_to))
+        link->challenge_room -= srm_u64_min(link->challenge_room, total);
     p->conn->totals.udp_bytes_sent += total;
     return total;
 }

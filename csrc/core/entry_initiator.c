@@ -63,9 +63,19 @@ void srm_entry_send_hello(srm_entry *entry, srm_time now) {
     init->next_send = now + (init->sends <= 3 ? SRM_HELLO_FIRST << (init->sends - 1) : hello_interval(entry));
 }
 
+/* Our nonce is for those whom we call and for who sits on the way there. A stranger that asked for it could
+ * answer it in the peer's name and use up the share's tries and the peer's budget; and who saw it on the way
+ * could have our HELLO, six times a RETRY's size, sent to somebody else. */
+static bool dials_ip(const srm_entry *entry, const srmudp_address *to) {
+    for (size_t i = 0; i < entry->address_count; i++)
+        if (srm_address_same_ip(&entry->addresses[i].address, to))
+            return true;
+    return false;
+}
+
 void srm_entry_repeat_hello(srm_entry *entry, srm_time now, const srmudp_address *to) {
     srm_init *init = entry->init;
-    if (now - init->at_once < SRM_HELLO_AT_ONCE)
+    if (now - init->at_once < SRM_HELLO_AT_ONCE || !dials_ip(entry, to))
         return;
     init->at_once = now;
     init->tx_seq = (uint8_t)(init->tx_seq == 255 ? 1 : init->tx_seq + 1);

@@ -217,15 +217,6 @@ static bool hello_stands_back(const srm_entry *entry, const srm_hello_message *h
            memcmp(hello->src_nonce, entry->init->nonce, SRM_NONCE_SIZE) < 0;
 }
 
-/* Our nonce is for those whom we call and for who sits on the way there. A stranger that asked for it could
- * answer it in the peer's name and use up the share's tries and the peer's budget. */
-static bool dials_ip(const srm_entry *entry, const srmudp_address *from) {
-    for (size_t i = 0; i < entry->address_count; i++)
-        if (srm_address_same_ip(&entry->addresses[i].address, from))
-            return true;
-    return false;
-}
-
 bool srm_entry_would_answer(const srm_entry *entry, srm_time now, const srm_hello_message *hello) {
     return !hello_stands_back(entry, hello) || should_yield(entry, now, hello);
 }
@@ -237,8 +228,7 @@ srm_entry_answer srm_entry_on_hello(srm_entry *entry, srm_time now, const srm_he
     entry->heard_seq = hello->tx_seq;
     if (hello_stands_back(entry, hello)) {
         if (!should_yield(entry, now, hello)) {
-            if (dials_ip(entry, from))
-                srm_entry_repeat_hello(entry, now, from);
+            srm_entry_repeat_hello(entry, now, from);
             return SRM_ENTRY_TAKEN;
         }
         srm_guess_payer payer = srm_entry_payer(entry, from);

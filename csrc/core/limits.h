@@ -25,6 +25,8 @@
 #define SRM_TRANSMIT_MAX_BYTES 65000                    /* of one batch: below UDP's own 65,507 */
 #define SRM_TRANSMIT_MAX_SEGMENTS 64                    /* the kernel's UDP_MAX_SEGMENTS */
 #define SRM_PACKET_MIN_SIZE (1 + SRM_CID_SIZE + 4 + 16) /* enough for the header-protection sample */
+#define SRM_PACKET_BODY_MIN                                                                                  \
+    (4 + 9) /* packet number and frames, padded: a CHALLENGE, so that any packet brings room for one */
 
 #define SRM_WINDOW_INITIAL ((uint64_t)1 << 20) /* credit of a new session */
 
@@ -46,7 +48,7 @@
 #define SRM_HINT_SOURCES 1024      /* such buckets */
 #define SRM_EPOCH_PACKETS ((uint64_t)1 << 22)
 #define SRM_FORGED_MAX                                                                                       \
-    ((uint64_t)1 << 35) /* failed openings, then the link is given up (RFC 9001 section 6.6) */
+    ((uint64_t)1 << 35) /* failed openings, then a new link takes its place (RFC 9001 section 6.6) */
 
 /* ---- Timers ---- */
 #define SRM_HELLO_FIRST (100 * SRM_MILLISECOND) /* then doubling: 100, 200, 400 ms after the first */

@@ -134,7 +134,7 @@ static void mask_header(const uint8_t hp[SRM_HEADER_KEY_SIZE], uint8_t *packet, 
 
 size_t srm_link_packet_finish(srm_link *link, srm_packet_out *out) {
     SRM_ASSERT(!out->w.failed);
-    while (srm_writer_used(&out->w) + out->number_size < 4)
+    while (srm_writer_used(&out->w) + out->number_size < SRM_PACKET_BODY_MIN)
         srm_write_u8(&out->w, 0);
     size_t size = srm_writer_used(&out->w);
     srm_aead_seal(&link->send.aead, out->number, srm_span_of(out->start, out->header_size), out->w.start,

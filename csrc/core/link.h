@@ -85,9 +85,11 @@ typedef struct srm_link {
     uint8_t challenge[8]; /* ours */
     uint8_t challenge_purpose;
     srmudp_address challenge_to;
+    uint64_t challenge_room; /* to a new path: bytes that came from there and were not answered yet */
     bool challenge_open;
     bool fresh;                                             /* a candidate that answered */
-    srm_time challenge_at, challenge_wait, challenge_first; /* next sending; back-off; when it began */
+    srm_time challenge_at, challenge_wait, challenge_first; /* next sending, SRM_TIME_NEVER: not before more
+                                                               came from there; back-off; when it began */
     srm_time answered;                                      /* we answered a CHALLENGE last at; 0 never */
     uint32_t probes;                                        /* PTO probes to send */
     uint8_t ce_seen;
@@ -117,7 +119,7 @@ typedef struct srm_packet_out {
 
 /* Starts a packet of at most `size` bytes with the link's next number. */
 void srm_link_packet_begin(srm_link *link, uint8_t *buffer, size_t size, srm_packet_out *out);
-/* Pads what the sample of header protection needs, seals and masks; returns the packet's size. */
+/* Pads it to the size of a CHALLENGE, seals and masks; returns the packet's size. */
 size_t srm_link_packet_finish(srm_link *link, srm_packet_out *out);
 
 typedef enum srm_open_result {

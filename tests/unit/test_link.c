@@ -149,7 +149,7 @@ TEST(packets_open_at_the_other_end_and_nowhere_else) {
         for (size_t payload = 0; payload <= 1400; payload += payload < 40 ? 1 : 170) {
             for (int from = 0; from < 2; from++) {
                 packet one = seal(p.ends[from], NOW, payload);
-                CHECK(one.size <= payload + srm_link_overhead(p.ends[from]) || payload < 2);
+                CHECK(one.size <= payload + srm_link_overhead(p.ends[from]) || payload < SRM_PACKET_BODY_MIN);
                 CHECK(open_at(p.ends[from], NOW, &one, payload) != SRM_OPEN_FINE); /* reflected */
                 CHECK_EQ(open_at(p.ends[1 - from], NOW, &one, payload), SRM_OPEN_FINE);
                 CHECK_EQ(open_at(p.ends[1 - from], NOW, &one, payload), SRM_OPEN_REPLAYED);
