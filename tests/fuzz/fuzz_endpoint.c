@@ -2,16 +2,14 @@
  * who sees everything sends datagrams to it, or to the session's peer, from addresses of his choice: garbage,
  * handshake messages made to measure, what he saw before, altered or not. Another peer, who holds the
  * listener's key or a wrong one, calls meanwhile, and the stranger decides what gets through. Whatever comes:
- * the session lives and every message crosses it once and in order; the waiting connection goes on waiting; no
- * address is sent more than came from it before it is proved; every datagram is counted.
+ * the session lives and every message crosses it once and in order; the waiting connection goes on waiting;
+ * no address is sent more than came from it before it is proved; every datagram is counted.
  *
- * first byte  1: the endpoint dials the session's peer, else that calls its listener   2: the caller's key is wrong
- * kind % 8   0  these bytes                       1  a handshake message, then altered
- *            2  one that was seen, altered        3  a session packet with a CID of the target
- *            4  time passes                       5  messages are sent over the session
- *            6  what the stranger lets through; the caller starts anew
- *            7  several that were seen, glued together as UDP_GRO does
- * kind / 32  odd: to the session's peer, else to the endpoint
+ * first byte  1: the endpoint dials the session's peer, else that calls its listener   2: the caller's key is
+ * wrong kind % 8   0  these bytes                       1  a handshake message, then altered 2  one that was
+ * seen, altered        3  a session packet with a CID of the target 4  time passes                       5
+ * messages are sent over the session 6  what the stranger lets through; the caller starts anew 7  several
+ * that were seen, glued together as UDP_GRO does kind / 32  odd: to the session's peer, else to the endpoint
  */
 #include "peers.h"
 
@@ -126,7 +124,8 @@ static void deliver(int target, traffic *from, uint8_t *data, size_t size, size_
     size_t count = (size + segment - 1) / segment;
     FUZZ_CHECK(after.datagrams_received == before.datagrams_received + count, "each datagram is counted");
     FUZZ_CHECK(drops(&after) <= drops(&before) + 2 * count, "dropped once; a CONFIRM carries another packet");
-    FUZZ_CHECK(!no_protocol || after.dropped_malformed == before.dropped_malformed + 1, "no protocol of ours");
+    FUZZ_CHECK(!no_protocol || after.dropped_malformed == before.dropped_malformed + 1,
+               "no protocol of ours");
 }
 
 /* ---- Making datagrams ---- */
@@ -369,8 +368,8 @@ static void begin(uint8_t options) {
     bool dials = (options & 1) != 0;
     if (dials)
         peers_listen(other, "session");
-    peer_conn *opened = dials ? peers_open(at, "session", &other->address)
-                              : peers_open(other, "listen", &at->address);
+    peer_conn *opened =
+        dials ? peers_open(at, "session", &other->address) : peers_open(other, "listen", &at->address);
     peers_run(&s.world, 100 * SRM_MILLISECOND);
     s.session[dials ? UNDER_TEST : SESSION_PEER] = opened;
     s.session[dials ? SESSION_PEER : UNDER_TEST] = peers_accepted(&s.world, dials ? other : at);

@@ -224,8 +224,8 @@ static bool take_link(puppet *p, const peer_conn *conn) {
     return got;
 }
 
-bool puppet_meet(puppet *p, const srmudp_config *config, const char *key, bool victim_dials, const uint8_t *as,
-                 uint64_t seed) {
+bool puppet_meet(puppet *p, const srmudp_config *config, const char *key, bool victim_dials,
+                 const uint8_t *as, uint64_t seed) {
     if (p->link_count == PUPPET_LINKS || p->world->conn_count + 2 > PEERS_CONNS)
         return false;
     peer_conn *conn = NULL;

@@ -1,5 +1,5 @@
-/* puppet - the other end of somebody's sessions, in the hands of a fuzz target: it holds the keys, proved by a
- * real handshake, and says under them whatever the target wants. Asked to, it also answers as a decent peer
+/* puppet - the other end of somebody's sessions, in the hands of a fuzz target: it holds the keys, proved by
+ * a real handshake, and says under them whatever the target wants. Asked to, it also answers as a decent peer
  * does: it acknowledges what comes and answers CHALLENGEs.
  *
  *     victim (an endpoint of peers)  <── frames the target chose, sealed ──  puppet
@@ -42,8 +42,8 @@ void puppet_fini(puppet *p);
 
 /* Another run of the handshake with the key: the puppet calls the victim, or the victim dials and the puppet
  * listens. `as` is the connection id it pretends to have; NULL: a new process. False: it got no link. */
-bool puppet_meet(puppet *p, const srmudp_config *config, const char *key, bool victim_dials, const uint8_t *as,
-                 uint64_t seed);
+bool puppet_meet(puppet *p, const srmudp_config *config, const char *key, bool victim_dials,
+                 const uint8_t *as, uint64_t seed);
 
 /* The victim's side of a link; NULL when it has forgotten it. */
 srm_link *puppet_twin(const puppet *p, const puppet_link *l);

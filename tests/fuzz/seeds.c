@@ -1,7 +1,7 @@
-/* seeds - writes the inputs that fuzzing begins with: seeds FOLDER makes FOLDER/<target>/<number>. What crosses
- * the wire in real runs of the protocol (handshakes that succeed, cross or fail, messages with and without
- * loss, a close) becomes inputs for those who read it; the others get short scripts of records that reach what
- * they are about. */
+/* seeds - writes the inputs that fuzzing begins with: seeds FOLDER makes FOLDER/<target>/<number>. What
+ * crosses the wire in real runs of the protocol (handshakes that succeed, cross or fail, messages with and
+ * without loss, a close) becomes inputs for those who read it; the others get short scripts of records that
+ * reach what they are about. */
 #include "conn.h"
 #include "hello.h"
 #include "peers.h"
