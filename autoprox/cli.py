@@ -6,6 +6,7 @@ setting of `autoprox.config.Settings`, made from the model itself.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import types
@@ -119,7 +120,8 @@ def serve(host: str, port: int, reload: bool, log_level: str, **given: str | boo
     try:
         started = server.run(settings, host, port, on_started=announce, log_level=log_level)
     except OSError as error:
-        raise click.ClickException(f"{error.strerror or error}; another --port may be free") from error
+        advice = "another --port may be free" if error.errno == errno.EADDRINUSE else "see --host and --port"
+        raise click.ClickException(f"{error.strerror or error}; {advice}") from error
     if not started:
         sys.exit(STARTUP_FAILURE)
 

@@ -19,9 +19,12 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.config import LOG_LEVELS, LOGGING_CONFIG
 
+from autoprox import srmudp
 from autoprox.app import create_app
 from autoprox.config import Settings
 from autoprox.routes.hub import Hub
+
+logger = logging.getLogger(__name__)
 
 SEND_BUFFER: Final = 128 << 10
 """Bytes asked for a connection's kernel send buffer; Linux doubles it. Without, some 4 MB wait there unread."""
@@ -99,7 +102,12 @@ def _logging(level: str | int | None) -> dict[str, Any]:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which tells when it serves: `on_started` gets the TCP port and the app's UDP addresses."""
+    """uvicorn's server, which tells when it serves: `on_started` gets the TCP port and the app's UDP addresses.
+
+    `binds_first`: without the UDP port nothing is started at all.
+    """
+
+    binds_first = False
 
     def __init__(self, config: uvicorn.Config, settings: Settings, on_started: OnStarted | None) -> None:
         super().__init__(config)
@@ -107,7 +115,14 @@ class Server(uvicorn.Server):
         self._on_started = on_started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts the app and listens; see `uvicorn.Server`."""
+        """Starts the app and listens; see `uvicorn.Server`. A UDP port that can't be had ends it with one clear line."""
+        if self.binds_first:
+            try:
+                await Hub.current(self._settings).start()
+            except srmudp.Error as error:
+                logger.error("cannot bind UDP (--udp-host, --udp-port): %s", error)
+                self.should_exit = True
+                return
         await super().startup(sockets)
         if self.started and self._on_started is not None:
             port: int = self.servers[0].sockets[0].getsockname()[1]
@@ -117,14 +132,15 @@ class Server(uvicorn.Server):
         """Ends; see `uvicorn.Server`, which alone would wait for clients that read nothing."""
         hub = Hub.find_running(self._settings)
         if hub is not None:
-            hub.send_clients_away()
+            await hub.farewell()
         await super().shutdown(sockets)
 
 
 def create_server(settings: Settings, *, on_started: OnStarted | None = None, **options: Any) -> Server:
     """A server for the whole app, to be run on `create_sockets`. `options` go to `uvicorn.Config` and win over ours."""
     options = _options(settings) | {"log_config": _logging(options.get("log_level"))} | options
-    return Server(uvicorn.Config(create_app(settings), **options), settings, on_started)
+    config = uvicorn.Config(create_app(settings), **options)
+    return Server(config, settings, on_started)
 
 
 def run(
@@ -141,6 +157,7 @@ def run(
     """
     sockets = create_sockets(host, port, settings)
     server = create_server(settings, on_started=on_started, **options)
+    server.binds_first = True
     try:
         with suppress(KeyboardInterrupt):
             server.run(sockets)

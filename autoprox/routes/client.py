@@ -25,6 +25,7 @@ from autoprox.routes.protocol import (
     encode_error,
     encode_extra,
     encode_text,
+    is_id,
     parse,
     reason,
 )
@@ -76,6 +77,8 @@ class Client:
         self.through = 0
         """All of them up to this one are dealt with."""
         self.tcp = TcpConnection(websocket.scope)
+        self.closed = asyncio.Event()
+        """`close` is through."""
         self._websocket = websocket
         self._settings = bridge.hub.settings
         self._loop = asyncio.get_running_loop()
@@ -118,6 +121,20 @@ class Client:
 
         A server that ends does not wait so long for clients that read nothing.
         """
+        try:
+            await self._close(ending)
+        finally:
+            self.closed.set()
+
+    async def see_off(self, ending: Ending) -> None:
+        """The bridge has ended: waits a moment until the client was told, and ends it if it does not read."""
+        try:
+            async with asyncio.timeout(SHUTDOWN_WAIT):
+                await self.closed.wait()
+        except TimeoutError:
+            self.leave(ending)
+
+    async def _close(self, ending: Ending) -> None:
         hurry = ending.code == Close.SERVICE_RESTART
         if ending.by_client:
             if hurry:
@@ -207,7 +224,7 @@ class Client:
         if value.get("type") == "data":
             self.frames += 1
             ident = value.get("id")
-            self._put_error(error, ident if isinstance(ident, str | int) else None, self.frames)
+            self._put_error(error, ident if is_id(ident) else None, self.frames)
             self.settle(self.frames)
         else:
             self._put_error(error, None, None)

@@ -65,7 +65,7 @@ class Hub:
         self.lifespans = 0
         self._policy = settings.target_policy()
         self._secret = secrets.token_bytes(32)
-        self._bridges: dict[str, Bridge] = {}
+        self._bridges: dict[Bridge, None] = {}  # an ordered set: their public ids may be alike
         self._by_identity: dict[tuple[str, str, int], Bridge] = {}
         self._per_client: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -76,6 +76,7 @@ class Hub:
         self._own: dict[int, Lease] = {}
         self._guard: AsyncGenerator[None, None] | None = None
         self._closed = False
+        self._leaving = False
 
     @staticmethod
     def find_running(settings: Settings) -> Hub | None:
@@ -163,7 +164,7 @@ class Hub:
             return
         self._closed = True
         going_away = Ending(Close.GOING_AWAY, "the server is going away")
-        bridges = list(self._bridges.values())
+        bridges = list(self._bridges)
         await asyncio.gather(*(bridge.finish(going_away, self.last_drain(bridge)) for bridge in bridges))
         for reaper in self._reapers:
             reaper.cancel()
@@ -174,11 +175,20 @@ class Hub:
         if self._guard is not None:
             await self._guard.aclose()
 
-    def send_clients_away(self) -> None:
-        """The server is about to end: its clients leave, also those that read nothing; their bridges live on till `close`."""
-        for bridge in self._bridges.values():
-            if bridge.client is not None:
-                bridge.client.leave(Ending(Close.SERVICE_RESTART, "the server is restarting or going away"))
+    async def farewell(self) -> None:
+        """The server is about to end: bridges deliver what they still can, and their clients hear what was lost and why.
+
+        Clients that read nothing are left behind after a moment.
+        """
+        self._leaving = True
+        ending = Ending(Close.SERVICE_RESTART, "the server is restarting or going away")
+        await asyncio.gather(*(self._part(bridge, ending) for bridge in list(self._bridges)))
+
+    async def _part(self, bridge: Bridge, ending: Ending) -> None:
+        client = bridge.client
+        await bridge.finish(ending, self.last_drain(bridge))
+        if client is not None:
+            await client.see_off(ending)
 
     def last_drain(self, bridge: Bridge) -> float:
         """Seconds the bridge may deliver for when the server ends."""
@@ -219,7 +229,7 @@ class Hub:
         return living
 
     def _register(self, bridge: Bridge) -> Bridge:
-        self._bridges[bridge.connection_id] = bridge
+        self._bridges[bridge] = None
         self._per_client[bridge.address] += 1
         if bridge.parameters.identity is not None:
             self._by_identity[bridge.parameters.identity] = bridge
@@ -227,18 +237,20 @@ class Hub:
 
     def forget(self, bridge: Bridge) -> None:
         """The bridge leaves the list, at once."""
-        if self._bridges.get(bridge.connection_id) is not bridge:
+        if bridge not in self._bridges:
             return
-        del self._bridges[bridge.connection_id]
+        del self._bridges[bridge]
         self._per_client -= Counter((bridge.address,))
         if bridge.parameters.identity is not None:
             del self._by_identity[bridge.parameters.identity]
 
     def describe(self) -> list[dict[str, Any]]:
         """All bridges, for ``/v0/ws/connections``."""
-        return [bridge.describe() for bridge in self._bridges.values()]
+        return [bridge.describe() for bridge in self._bridges]
 
     def _check_limits(self, address: str) -> None:
+        if self._leaving:
+            raise Refused(Close.SERVICE_RESTART, "the server is restarting or going away", "try again later")
         if self.is_full():
             raise Refused(
                 Close.TRY_AGAIN_LATER, "this server carries as many bridges as it may", "try again later"

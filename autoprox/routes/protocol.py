@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import binascii
 import json
+import re
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 SUBPROTOCOL: Final = "autoprox.v1"
 BEARER_SUBPROTOCOL: Final = "autoprox.bearer."
@@ -158,8 +159,24 @@ class Open:
 Frame = Data | Command | Received | Open
 
 
+PLAIN: Final = 1 << 16
+"""Characters up to which any JSON is parsed."""
+MAX_SYNTAX: Final = 1000
+"""What a larger frame may have besides strings, in characters: no frame of ours is more than a flat object."""
+_STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+
+
+def _is_bomb(text: str) -> bool:
+    """Whether parsing would cost far more than reading: a large frame that is not mostly strings."""
+    if len(text) <= PLAIN or sum(text.count(mark) for mark in ",[{") <= MAX_SYNTAX:
+        return False
+    return len(_STRING.sub("", text)) > MAX_SYNTAX
+
+
 def parse(text: str) -> dict[str, Any]:
     """The JSON object in a text frame. Raises BadFrame."""
+    if _is_bomb(text):
+        raise BadFrame("bad_message", "a text frame must be a flat JSON object of a few members")
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -205,7 +222,7 @@ def _decode_data(value: dict[str, Any], max_message_size: int) -> Data:
         )
     if type(channel) is not int or not 0 <= channel <= 255:
         raise BadFrame("bad_message", "`channel` must be a whole number from 0 to 255")
-    if ident is not None and (type(ident) not in (str, int) or len(str(ident)) > MAX_ID):
+    if ident is not None and not is_id(ident):
         raise BadFrame("bad_message", f"`id` must be a string or whole number of at most {MAX_ID} characters")
     match value.get("format"):
         case "text":
@@ -215,6 +232,20 @@ def _decode_data(value: dict[str, Any], max_message_size: int) -> Data:
             return Data(_decode_base64(data, max_message_size), channel, ident)
         case _:
             raise BadFrame("bad_message", '`format` must be "text" or "binary"')
+
+
+def is_id(ident: object) -> TypeGuard[str | int]:
+    """Whether it can be the id of a data message: it has to fit into a frame again."""
+    if type(ident) not in (str, int):
+        return False
+    text = str(ident)
+    if len(text) > MAX_ID:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+    return True
 
 
 def _check_text(data: str, max_message_size: int) -> None:

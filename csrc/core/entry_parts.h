@@ -38,8 +38,8 @@ bool srm_entry_open_params(const srm_run_keys *keys, srm_role sender, srm_span d
 bool srm_entry_new_init(srm_entry *entry, srm_time now);
 void srm_entry_free_init(srm_entry *entry);
 void srm_entry_send_hello(srm_entry *entry, srm_time now); /* to all addresses */
-void srm_entry_repeat_hello(srm_entry *entry, srm_time now,
-                            const srmudp_address *to); /* at once, but not too often */
+/* At once, not too often, and only to an IP that the entry dials. */
+void srm_entry_repeat_hello(srm_entry *entry, srm_time now, const srmudp_address *to);
 void srm_entry_tell_wrong_key(srm_entry *entry, srm_time now);
 srm_time srm_entry_wrong_key_time(const srm_entry *entry); /* when to tell */
 srm_time srm_entry_renew_time(const srm_entry *entry);     /* when the HELLO gets a new nonce and scalar */

@@ -71,7 +71,7 @@
 #define SRM_YIELD_PAUSE (2 * SRM_SECOND)
 #define SRM_WRONG_KEY_AFTER (300 * SRM_MILLISECOND)
 #define SRM_WRONG_KEY_AFTER_SHARED                                                                           \
-    (5 * SRM_SECOND) /* several entries towards one address: neighbours answer too */
+    (2500 * SRM_MILLISECOND) /* several entries towards one address: neighbours answer too */
 #define SRM_SILENCE_MIN                                                                                      \
     (200 * SRM_MILLISECOND) /* before another process may take a living session's place                      \
                              */

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import subprocess
+import sys
 import time
 from contextlib import AsyncExitStack, suppress
 from typing import Any
@@ -237,6 +239,33 @@ async def test_sigterm_ends_the_server_fast_with_clients_connected(way: str) -> 
         await server.ended()
         limit = 5 if way == "stuck" else 3  # what it had accepted is still tried to be delivered
         assert time.monotonic() - began < limit
+
+
+async def test_a_server_that_ends_tells_its_clients_what_was_lost() -> None:
+    async with autoprox_serve() as (server, app), browsing(app.to(9)) as a:
+        await a.status("UDP_WAITING")
+        for number in range(3):
+            await a.send({"type": "data", "format": "text", "data": "nobody gets this", "id": number})
+        await a.send({"type": "command", "command": "stats"})
+        await a.until("stats")
+        server.process.send_signal(signal.SIGTERM)
+        notice = await a.until("notice")
+        assert (notice["code"], notice["count"], notice["ids"]) == ("undelivered", 3, [0, 1, 2])
+        assert (await a.closed())[0] == 1012
+        await server.ended()
+
+
+def test_a_udp_port_in_use_is_one_clear_line() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+        holder.bind((HOST, 0))
+        port = holder.getsockname()[1]
+        command = ["autoprox", "serve", "--port", "0", "--udp-host", HOST, "--udp-port", str(port)]
+        result = subprocess.run(
+            [sys.executable, "-m", *command], capture_output=True, text=True, timeout=30, check=False
+        )
+    assert result.returncode != 0
+    assert f"UDP port {port} is in use" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 async def test_no_key_or_token_is_in_any_log() -> None:

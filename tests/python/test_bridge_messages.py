@@ -274,6 +274,8 @@ MISTAKES = [
     ({"type": "data", "format": "text"}, "bad_message"),
     ({"type": "data", "format": "text", "data": "x", "channel": 256}, "bad_message"),
     ({"type": "data", "format": "text", "data": "x", "id": []}, "bad_message"),
+    (r'{"type":"data","format":"text","data":"x","id":"\ud800"}', "bad_message"),
+    (r'{"type":"data","format":"x","data":"x","id":"\ud800"}', "bad_message"),
     ({"type": "data", "format": "binary", "data": "???"}, "bad_data"),
     ({"type": "data", "format": "text", "data": "x" * 1001}, "too_large"),
     ({"type": "data", "format": "binary", "data": "AAAA" * 334}, "too_large"),
@@ -304,13 +306,20 @@ async def test_a_refused_message_is_named_by_its_id() -> None:
         assert (await pair.a.until("error"))["id"] == "mine"
 
 
+async def test_an_id_that_is_too_long_is_not_echoed() -> None:
+    """Or whoever doesn't read could fill the server's memory with answers."""
+    async with Pair() as pair:
+        await pair.a.send({"type": "data", "format": "x", "data": "", "id": "x" * 100_000})
+        assert "id" not in await pair.a.until("error")
+
+
 async def test_a_flood_of_mistakes_is_answered_within_bounds() -> None:
     """A client that only writes is not read any more once a thousand answers wait for it."""
     async with Pair() as pair:
         flooding = asyncio.create_task(_flood(pair.a))
         await pair.b.send_text("still here")
         assert await pair.a.data() == "still here"
-        bridge = next(iter(pair.app_a.hub._bridges.values()))
+        bridge = next(iter(pair.app_a.hub._bridges))
         assert len(bridge.outbox) <= 1100
         flooding.cancel()
         await asyncio.gather(flooding, return_exceptions=True)

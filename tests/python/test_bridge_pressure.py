@@ -88,7 +88,7 @@ async def test_a_stalled_client_is_dropped_and_its_bridge_lives_on() -> None:
         async with browsing(url, v1=True, max_queue=1) as b:
             await establish(a, b)
             taken = await send_until_stuck(a, 1000)
-            await eventually(lambda: all(bridge.client is None for bridge in app_b.hub._bridges.values()))
+            await eventually(lambda: all(bridge.client is None for bridge in app_b.hub._bridges))
         async with browsing(url, v1=True) as again:
             assert (await again.status("CONNECTED"))["resumed"]
             lost = (await again.until("notice", code="maybe_lost"))["count"]

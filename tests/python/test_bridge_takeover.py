@@ -29,7 +29,7 @@ FORMS = pytest.mark.parametrize("v1", [False, True], ids=["simple", "v1"])
 
 def without_client(app: App) -> bool:
     """Whether the app's bridges all noticed that their clients are gone."""
-    return all(bridge.client is None for bridge in app.hub._bridges.values())
+    return all(bridge.client is None for bridge in app.hub._bridges)
 
 
 async def read_numbered(browser: Browser, first: int) -> tuple[int, str]:
@@ -332,3 +332,21 @@ async def test_notices_wait_for_the_client_that_comes_back() -> None:
         async with browsing(url) as again:
             notice = await again.until("notice", code="undelivered")
             assert (notice["count"], notice["ids"]) == (1, [1])
+
+
+async def test_bridges_whose_ids_look_alike_are_two() -> None:
+    """A client_id and a host name may both have underscores."""
+    async with serving() as app:
+        one = app.to(9, client_id="x_h", remote_host="y.localhost")
+        other = app.to(9, client_id="x", remote_host="h_y.localhost")
+        async with browsing(one) as a, browsing(other) as b:
+            await a.status("UDP_WAITING")
+            await b.status("UDP_WAITING")
+            assert a.frames[0]["connection_id"] == b.frames[0]["connection_id"]
+            assert len(app.hub.describe()) == 2
+            for browser in (a, b):
+                await browser.send({"type": "command", "command": "close"})
+                assert (await browser.closed())[0] == 1000
+        await eventually(lambda: not app.hub._bridges and not app.hub._by_identity)
+        async with browsing(one) as a:
+            await a.status("UDP_WAITING")

@@ -23,7 +23,7 @@ def client_of(app: App, peer: App | int, **options: Any) -> SRMUDPWebSocketClien
 
 def break_off(client: SRMUDPWebSocketClient, app: App) -> None:
     """Breaks the connections of all the app's clients, on the server's side."""
-    for bridge in app.hub._bridges.values():
+    for bridge in app.hub._bridges:
         if bridge.client is not None:
             bridge.client.tcp.hang_up()
 

@@ -253,3 +253,22 @@ def test_the_key_is_not_in_the_repr() -> None:
 def test_only_a_client_id_gives_an_identity() -> None:
     assert read().identity is None
     assert read(client_id="a").identity == ("a", "203.0.113.5", 40_000)
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        '{"type":"x","a":[' + "[]," * 200_000 + "[]]}",
+        '{"type":"x"' + "".join(f',"{n}":1' for n in range(100_000)) + "}",
+        '{"type":"x","a":' + '{"b":' * 50_000 + "1" + "}" * 50_001,
+    ],
+    ids=["lists", "members", "objects"],
+)
+def test_frames_that_cost_more_to_parse_than_to_send_are_refused(bomb: str) -> None:
+    with pytest.raises(BadFrame, match="flat"):
+        parse(bomb)
+
+
+def test_text_full_of_brackets_is_text() -> None:
+    text = '[{"a": [1, 2, "\\"]}, ' * 10_000
+    assert parse(json.dumps(data_frame(data=text)))["data"] == text
