@@ -9,8 +9,8 @@
  */
 #include "fuzz.h"
 
+#include "../../csrc/core/limits.h"
 #include "acks.h"
-#include "limits.h"
 
 const bool fuzz_records = true;
 

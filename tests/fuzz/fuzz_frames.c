@@ -190,7 +190,8 @@ static void victim_acts(fuzz_input *in) {
     unsigned what = fuzz_take_u8(in), span = fuzz_take_u8(in);
     if (conn->conn == NULL)
         return;
-    switch (what % 4) {
+    srmudp_stats stats;
+    switch (what % 6) {
     case 0:
         conn->hold = true;
         break;
@@ -202,9 +203,17 @@ static void victim_acts(fuzz_input *in) {
         srm_conn_reconnect(conn->conn, s.world.now);
         s.acted = true;
         break;
-    default:
+    case 3:
         srm_conn_close(conn->conn, s.world.now, (srm_time)span * 20 * SRM_MILLISECOND);
         s.acted = true;
+        break;
+    case 4: /* the system says so, or somebody who can send ICMP */
+        srm_endpoint_send_failed(s.puppet.victim->endpoint, s.world.now, &s.puppet.address, 6 * span,
+                                 SRM_SEND_TOO_LARGE);
+        break;
+    default:
+        srm_conn_stats(conn->conn, s.world.now, &stats);
+        FUZZ_CHECK(stats.mtu >= SRM_DATAGRAM_MIN_MTU || conn->conn->current == NULL, "a size that travels");
         break;
     }
 }

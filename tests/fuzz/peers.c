@@ -1,6 +1,6 @@
 #include "peers.h"
 
-#include "limits.h"
+#include "../../csrc/core/limits.h"
 
 #define KEY_SPAN(text) srm_span_of((text), strlen(text))
 

@@ -273,6 +273,8 @@ static void frames(void) {
         ADD(&s, 7, "\3\10");
         ADD(&s, 10, "\1");
         save_seed("frames", &s);
+        ADD(&s, 9, "\4\350");
+        ADD(&s, 9, "\5\0");
         ADD(&s, 9, "\3\10");
         save_seed("frames", &s);
         ADD(&s, 0, "\7\0\0\0");

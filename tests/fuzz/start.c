@@ -11,7 +11,7 @@
 #endif
 
 #ifdef HAS_ASAN
-#include <sanitizer/allocator_interface.h>
+size_t __sanitizer_get_current_allocated_bytes(void); /* its header doesn't come with gcc */
 #endif
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
