@@ -74,10 +74,7 @@ void srm_listener_free(srmudp_listener *listener) {
 static void discard_undelivered(srm_message *node) {
     srmudp_event event;
     memcpy(&event, node->data, sizeof event);
-    for (srm_message *next, *at = event.message; at != NULL; at = next) {
-        next = at->next;
-        srm_message_free(at);
-    }
+    srm_message_free_list(event.message);
 }
 
 void srm_node_discard(srm_message *node) {
