@@ -29,6 +29,7 @@ enum { UNDER_TEST, SESSION_PEER, CALLER };
 
 typedef struct datagram {
     size_t size;
+    bool came[TARGETS]; /* it arrived there as it is */
     uint8_t bytes[DATAGRAM_MAX];
 } datagram;
 
@@ -96,13 +97,16 @@ static bool on_datagram(peers *world, peer *from, const srmudp_address *to, uint
     (void)world;
     FUZZ_CHECK(size <= sizeof d->bytes, "no datagram is that large");
     d->size = size;
+    memset(d->came, 0, sizeof d->came);
     memcpy(d->bytes, data, size);
     note_out(from, to, size);
     if (s.cut[target_of(from)])
         return false;
     for (int target = 0; target < TARGETS; target++)
-        if (srm_address_equal(&s.world.at[target].address, to))
+        if (srm_address_equal(&s.world.at[target].address, to)) {
             source_of(&from->address)->in[target] += size;
+            d->came[target] = true;
+        }
     return true;
 }
 
@@ -132,7 +136,7 @@ static void deliver(int target, traffic *from, uint8_t *data, size_t size, size_
 
 /* Pairs: where, and what to add there without carry. */
 static void alter(fuzz_input *in, uint8_t *data, size_t size) {
-    while (fuzz_left(in) > 0 && size > 0) {
+    while (fuzz_left(in) >= 3 && size > 0) {
         size_t at = (size_t)fuzz_take(in, 2) % size;
         data[at] ^= fuzz_take_u8(in);
     }
@@ -203,21 +207,32 @@ static void send_handshake(int target, fuzz_input *in) {
     deliver(target, from, data, size, size);
 }
 
-static const datagram *some_seen(uint8_t which) {
+static datagram *some_seen(uint8_t which) {
     size_t count = srm_size_min(s.seen_count, SEEN_MAX);
     return &s.seen[(s.seen_count - 1 - which % count) % SEEN_MAX];
+}
+
+static uint64_t packets_taken(int target) {
+    uint64_t packets = 0;
+    for (const srm_conn *conn = s.world.at[target].endpoint->conns; conn != NULL; conn = conn->next)
+        packets += conn->totals.packets_received;
+    return packets;
 }
 
 static void send_seen(int target, fuzz_input *in) {
     uint8_t data[DATAGRAM_MAX];
     traffic *from = &s.sources[fuzz_take_below(in, SOURCES)];
-    const datagram *d = some_seen(fuzz_take_u8(in));
+    datagram *d = some_seen(fuzz_take_u8(in));
     size_t size = d->size, cut = fuzz_take_u8(in);
     if (cut > 0)
         size = 1 + (size * cut >> 8);
+    bool as_it_is = size == d->size && fuzz_left(in) < 3;
     memcpy(data, d->bytes, size);
     alter(in, data, size);
+    uint64_t before = packets_taken(target);
     deliver(target, from, data, size, size);
+    FUZZ_CHECK(!as_it_is || !d->came[target] || packets_taken(target) == before, "no packet is taken twice");
+    d->came[target] |= as_it_is;
 }
 
 static void send_glued(int target, fuzz_input *in) {

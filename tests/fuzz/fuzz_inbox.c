@@ -2,7 +2,7 @@
  * flag for each byte. Every message comes out once, in the order of its channel, with the bytes that went in;
  * the credit is what docs/protocol.md section 7 says, to the byte.
  *
- * kind % 8   0..2  a piece: channel, number from the next one - 4, what to cut, offset, length, total, flags
+ * kind % 8   0..2  a piece: channel, whole or cut, number from the next one - 4, flags, offset, length
  *            3     the body's bytes as a frame
  *            4     the application consumes as many messages
  *            5     DATA_BLOCKED, or MAX_DATA is told
@@ -176,20 +176,28 @@ static void write_and_read(const srm_fragment *fragment, srm_fragment_in *out) {
                "bytes came back altered");
 }
 
+/* Mostly the size is the message's own, and small, so that pieces of one input complete each other. */
+static uint32_t size_of(fuzz_input *in, uint8_t channel, uint64_t number, bool any) {
+    if (any)
+        return (uint32_t)fuzz_take(in, 2) % (MAX_MESSAGE + 2);
+    return byte_at(channel, number, UINT32_MAX) & (number % 4 == 3 ? 1023 : 31);
+}
+
 static void piece(fuzz_input *in) {
     uint8_t channel = fuzz_take_u8(in), cut = fuzz_take_u8(in);
     uint64_t number = m.next[channel] + fuzz_take_u8(in);
-    uint32_t total = (uint32_t)fuzz_take(in, 2) % (MAX_MESSAGE + 2);
+    number = number >= 4 ? number - 4 : 0;
+    uint32_t total = size_of(in, channel, number, cut >= 224);
     srm_message *message = srm_message_new(total, channel, fuzz_take_u8(in) & 3);
     FUZZ_CHECK(message != NULL, "memory");
-    message->number = number >= 4 ? number - 4 : 0;
+    message->number = number;
     for (uint32_t i = 0; i < total; i++)
-        message->data[i] = byte_at(channel, message->number, i);
+        message->data[i] = byte_at(channel, number, i);
     srm_fragment fragment = {.message = message, .length = total, .whole = true};
     if (cut % 4 != 0 && total > 0) {
         fragment.whole = false;
-        fragment.offset = (uint32_t)fuzz_take(in, 2) % total;
-        fragment.length = (uint32_t)fuzz_take(in, 2) % (total - fragment.offset) + 1;
+        fragment.offset = (uint32_t)fuzz_take_below(in, total);
+        fragment.length = (uint32_t)fuzz_take_below(in, total - fragment.offset) + 1;
     }
     srm_fragment_in f;
     write_and_read(&fragment, &f);

@@ -228,21 +228,22 @@ static void sent(void) {
     save_seed("sent", &s);
 }
 
-/* Whole messages, pieces in any order, an empty one, credit, consumption, a new process. */
+/* Whole messages, pieces in any order, credit, consumption, a new process. */
 static void inbox(void) {
     seed s = {.size = 0};
-    ADD(&s, 0, "\0\0\4\0\144\0");
-    ADD(&s, 0, "\0\1\4\7\320\0\3\350\3\347");
-    ADD(&s, 0, "\0\1\4\7\320\0\0\0\3\347");
-    ADD(&s, 0, "\0\0\5\0\0\1");
-    ADD(&s, 0, "\0\0\4\0\1\2");
-    ADD(&s, 1, "\7\1\6\1\0\0\0\1\0\1");
+    ADD(&s, 0, "\0\0\4\0");
+    ADD(&s, 0, "\0\1\4\0\1\0");
+    ADD(&s, 0, "\0\1\5\0\0\0");
+    ADD(&s, 0, "\0\0\5\1");
+    ADD(&s, 0, "\0\0\4\2");
+    ADD(&s, 0, "\0\340\4\13\270\0");
+    ADD(&s, 1, "\7\1\6\1\2\1");
     ADD(&s, 4, "\3");
     ADD(&s, 6, "\0\0");
     ADD(&s, 5, "\5\40\0");
     ADD(&s, 6, "\3\0");
     ADD(&s, 7, "");
-    ADD(&s, 0, "\0\0\4\0\144\0");
+    ADD(&s, 0, "\0\0\4\0");
     save_seed("inbox", &s);
 }
 
