@@ -284,6 +284,10 @@ void srm_conn_send(srm_conn *conn, srm_time now, srm_message *message) {
         srm_conn_wake(conn);
 }
 
+srm_time srm_conn_rtt_min(const srm_conn *conn) {
+    return conn->current != NULL ? conn->current->rtt.min : 0;
+}
+
 void srm_conn_consume(srm_conn *conn, srm_time now, srm_message *message) {
     if (!conn->ended)
         srm_inbox_consumed(&conn->inbox, message, now,

@@ -83,6 +83,8 @@ void srm_listener_close(srm_listener *listener);
 
 /* Takes the message. On a connection that has ended it comes back in an UNDELIVERED event. */
 void srm_conn_send(srm_conn *conn, srm_time now, srm_message *message);
+/* The shortest round trip of its present link; 0: unknown. */
+srm_time srm_conn_rtt_min(const srm_conn *conn);
 /* The application consumed this message (one that an event gave); frees it. */
 void srm_conn_consume(srm_conn *conn, srm_time now, srm_message *message);
 /* As srmudp_connection_close; `timeout` in ns. */

@@ -80,7 +80,7 @@ size_t srmudp_endpoint_addresses(const srmudp_endpoint *endpoint, srmudp_address
 }
 
 int srmudp_endpoint_fd(const srmudp_endpoint *endpoint) {
-    return endpoint->ready.read;
+    return endpoint->engine.direct.possible ? endpoint->engine.direct.poll : endpoint->ready.read;
 }
 
 /* ---- Closing ---- */

@@ -7,6 +7,10 @@ static srm_message *fetch(srmudp_endpoint *endpoint) {
     if (endpoint->fetched == NULL)
         endpoint->fetched = srm_mailbox_take(&endpoint->events);
     if (endpoint->fetched == NULL) {
+        srm_direct_look(&endpoint->engine);
+        endpoint->fetched = srm_mailbox_take(&endpoint->events);
+    }
+    if (endpoint->fetched == NULL) {
         bool descriptor = endpoint->ready.read >= 0;
         /* In this order: whoever pushes after we sleep sets it again. */
         if (descriptor)

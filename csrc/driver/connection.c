@@ -110,6 +110,5 @@ bool srm_endpoint_usable(const srmudp_endpoint *endpoint) {
 }
 
 void srm_endpoint_post(srmudp_endpoint *endpoint, srm_message *node) {
-    if (srm_mailbox_push(&endpoint->commands, node))
-        srm_engine_wake(&endpoint->engine);
+    srm_direct_post(&endpoint->engine, node);
 }

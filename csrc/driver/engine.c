@@ -15,6 +15,12 @@ static void fill_random(void *context, uint8_t *out, size_t size) {
     randombytes_buf(out, size);
 }
 
+/* The loop's sleep is over. */
+static void wake_up(srm_engine *engine) {
+    srm_direct_hold(engine);
+    srm_mailbox_awake(&engine->endpoint->commands);
+}
+
 /* ---- Sockets ---- */
 
 static void on_poll(uv_poll_t *poll, int status, int events);
@@ -27,18 +33,21 @@ static void poll_socket(srm_engine *engine, size_t index, int events) {
     SRM_ASSERT(uv_poll_start(&engine->polls[index], events, on_poll) == 0);
 }
 
-static void receive(srm_engine *engine, size_t index) {
+size_t srm_engine_receive(srm_engine *engine, size_t index) {
     srm_datagram datagrams[SRM_UDP_SLOTS];
-    size_t count = srm_udp_receive(&engine->udp, index, datagrams, SRM_UDP_SLOTS);
+    size_t count = srm_udp_receive(&engine->udp, index, datagrams, SRM_UDP_SLOTS), bytes = 0;
     srm_time now = srm_clock_now();
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        bytes += datagrams[i].size;
         srm_endpoint_receive(engine->core, now, &datagrams[i]);
+    }
+    return bytes;
 }
 
 /* One system call's worth: the turn that follows acknowledges it, and the loop comes back for the rest. */
 static void on_poll(uv_poll_t *poll, int status, int events) {
     srm_engine *engine = poll->data;
-    srm_mailbox_awake(&engine->endpoint->commands);
+    wake_up(engine);
     if (status < 0) {
         /* libuv stopped polling for an error that the kernel keeps on the socket. Reading it clears it. */
         int error;
@@ -50,7 +59,7 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
     if ((events & UV_WRITABLE) != 0)
         engine->blocked = false;
     if ((events & UV_READABLE) != 0)
-        receive(engine, index_of(engine, poll));
+        srm_engine_receive(engine, index_of(engine, poll));
 }
 
 static void repoll(srm_engine *engine, srm_time now) {
@@ -58,28 +67,29 @@ static void repoll(srm_engine *engine, srm_time now) {
         return;
     engine->repoll_at = SRM_TIME_NEVER;
     engine->blocked = false; /* if it was, nobody waited for room on that socket */
+    engine->asked = NULL;
     for (size_t i = 0; i < engine->udp.count; i++)
         if (!uv_is_active((uv_handle_t *)&engine->polls[i]))
             poll_socket(engine, i, UV_READABLE);
 }
 
-/* Waits for room on the socket that had none, or for none any more. */
-static void set_blocked(srm_engine *engine, bool blocked) {
-    const srm_udp_socket *by = blocked ? srm_outlet_blocked_by(engine->outlet, &engine->udp) : NULL;
+/* Waits for room on the socket that has none, or for none any more. */
+static void ask_for_room(srm_engine *engine) {
+    const srm_udp_socket *by = engine->blocked ? srm_outlet_blocked_by(engine->outlet, &engine->udp) : NULL;
+    if (by == engine->asked)
+        return;
     for (size_t i = 0; i < engine->udp.count; i++)
         if (uv_is_active((uv_handle_t *)&engine->polls[i]))
             poll_socket(engine, i, UV_READABLE | (by == &engine->udp.sockets[i] ? UV_WRITABLE : 0));
-    engine->blocked = blocked;
+    engine->asked = by;
 }
 
 /* True: there may be more to send at once. */
 static bool send_out(srm_engine *engine) {
     if (engine->blocked)
         return false;
-    bool waited = engine->outlet->first < engine->outlet->count;
     srm_outlet_state state = srm_outlet_run(engine->outlet, &engine->udp, engine->core);
-    if (waited || state == SRM_OUTLET_BLOCKED)
-        set_blocked(engine, state == SRM_OUTLET_BLOCKED);
+    engine->blocked = state == SRM_OUTLET_BLOCKED;
     return state == SRM_OUTLET_MORE;
 }
 
@@ -101,7 +111,7 @@ static void check_deadline(srm_engine *engine, srm_time now) {
 
 /* While a socket is blocked the core's pacing deadline is past, but nothing can be done about it: others are
  * looked at each millisecond. */
-static srm_time next_time(const srm_engine *engine, srm_time now) {
+srm_time srm_engine_next_time(const srm_engine *engine, srm_time now) {
     srm_time at = srm_endpoint_deadline(engine->core);
     if (engine->blocked)
         at = srm_time_max(at, now + SRM_MILLISECOND);
@@ -112,24 +122,32 @@ static srm_time next_time(const srm_engine *engine, srm_time now) {
 static void on_busy(uv_idle_t *busy) {
     (void)busy;
 }
-static void on_wake(uv_async_t *wake) {
-    (void)wake;
-}
 static void on_timer(void *engine) {
-    (void)engine;
+    srm_direct_hold(engine);
+}
+/* There is more to do than the application's thread does by itself. */
+static void on_wake(uv_async_t *wake) {
+    srm_engine *engine = wake->data;
+    wake_up(engine);
+    srm_direct_take_back(engine);
 }
 
 /* Sleeps until the next deadline, or not at all. */
 static void rest(srm_engine *engine, bool more) {
-    srm_time now = srm_clock_now(), at = next_time(engine, now);
-    if (more || at <= now || !srm_mailbox_sleep(&engine->endpoint->commands)) {
+    srm_time now = srm_clock_now(), at = srm_engine_next_time(engine, now);
+    if (more || at <= now)
+        srm_direct_take_back(engine);
+    srm_time watch = srm_direct_watch(engine, now);
+    bool lent = watch != SRM_TIME_NEVER;
+    if (more || at <= now || (!lent && !srm_mailbox_sleep(&engine->endpoint->commands))) {
         if (!uv_is_active((uv_handle_t *)&engine->busy))
             uv_idle_start(&engine->busy, on_busy);
         return;
     }
     if (uv_is_active((uv_handle_t *)&engine->busy))
         uv_idle_stop(&engine->busy);
-    srm_timer_set(&engine->timer, now, at);
+    srm_timer_set(&engine->timer, now, srm_time_min(at, watch));
+    srm_direct_let_go(engine);
 }
 
 static void close_handle(uv_handle_t *handle, void *timer) {
@@ -160,23 +178,31 @@ static void tell(srm_engine *engine, srm_time now) {
     srm_engine_publish(engine);
 }
 
-static void on_prepare(uv_prepare_t *prepare) {
-    srm_engine *engine = prepare->data;
-    srm_mailbox_awake(&engine->endpoint->commands);
-    srm_time now = srm_clock_now();
-    check_sleep(engine, now);
-    repoll(engine, now);
+bool srm_engine_turn(srm_engine *engine, srm_time now) {
     bool more = srm_engine_commands(engine, now, SRM_ENGINE_COMMANDS);
-    if (engine->stopping) {
-        stop(engine);
-        return;
-    }
-    srm_names_run(&engine->names, now);
+    if (engine->stopping)
+        return true;
     check_deadline(engine, now);
     /* The application first: it works on another processor while this one encrypts. */
     tell(engine, now);
     more |= send_out(engine);
     tell(engine, now);
+    return more;
+}
+
+static void on_prepare(uv_prepare_t *prepare) {
+    srm_engine *engine = prepare->data;
+    wake_up(engine);
+    srm_time now = srm_clock_now();
+    check_sleep(engine, now);
+    repoll(engine, now);
+    srm_names_run(&engine->names, now);
+    bool more = srm_engine_turn(engine, now);
+    if (engine->stopping) {
+        stop(engine);
+        return;
+    }
+    ask_for_room(engine);
     rest(engine, more);
 }
 
@@ -188,6 +214,7 @@ static void *run(void *context) {
     engine->self = pthread_self();
     srm_ask_answered(&engine->endpoint->asker);
     uv_run(&engine->loop, UV_RUN_DEFAULT);
+    srm_direct_let_go(engine);
     return NULL;
 }
 
@@ -244,6 +271,7 @@ static int init_handles(srm_engine *engine) {
     int error = uv_async_init(&engine->loop, &engine->wake, on_wake);
     if (error != 0)
         return -error;
+    engine->wake.data = engine;
     if (!srm_timer_init(&engine->timer, &engine->loop, on_timer, engine))
         return errno;
     return init_polls(engine);
@@ -290,12 +318,14 @@ srmudp_error srm_engine_start(srm_engine *engine, srmudp_endpoint *endpoint, con
     if (error != SRMUDP_OK)
         return error;
     int system_error = 0;
+    srm_direct_init(engine);
     if (!init_core(engine))
         error = SRMUDP_NO_MEMORY;
     else if ((system_error = start_loop(engine)) != 0)
         error = SRMUDP_SYSTEM;
     if (error != SRMUDP_OK) {
         fini_core(engine);
+        srm_direct_fini(engine);
         srm_udp_fini(&engine->udp);
         errno = system_error;
     }
@@ -308,6 +338,7 @@ void srm_engine_stop(srm_engine *engine) {
     SRM_ASSERT(uv_loop_close(&engine->loop) == 0);
     srm_engine_collect(engine, srm_clock_now());
     fini_core(engine);
+    srm_direct_fini(engine);
     srm_udp_fini(&engine->udp);
 }
 
@@ -315,6 +346,7 @@ void srm_engine_forget(srm_engine *engine) {
     for (size_t i = 0; i < engine->udp.count; i++)
         close(engine->udp.sockets[i].fd);
     engine->udp.count = 0;
+    srm_direct_fini(engine);
     srm_timer_forget(&engine->timer);
     close(uv_backend_fd(&engine->loop));
 }

@@ -7,7 +7,7 @@
  *
  * Idle, it sleeps until the core's next deadline and nothing else wakes it. Under load it is never woken by
  * anybody, because it looks into its mailbox at each turn: a push costs a system call only when it finds the
- * engine asleep.
+ * engine asleep, and for a small message the application's thread runs the turn instead (direct.h).
  */
 #ifndef SRM_ENGINE_H
 #define SRM_ENGINE_H
@@ -17,6 +17,7 @@
 
 #include "ask.h"
 #include "clock.h"
+#include "direct.h"
 #include "mailbox.h"
 #include "names.h"
 #include "outlet.h"
@@ -30,7 +31,7 @@
 /* Asleep this long, and nobody waited for us: connections are set up anew. */
 #define SRM_ENGINE_SLEPT (5 * SRM_SECOND)
 
-typedef struct srm_engine {
+struct srm_engine {
     srmudp_endpoint *endpoint;
     pthread_t thread; /* the application's, to join it */
     pthread_t self;   /* the engine's, which sets it before it answers anything */
@@ -50,9 +51,11 @@ typedef struct srm_engine {
     srmudp_connection *connections;     /* all that the core knows */
     srmudp_listener *listeners;
     srm_time repoll_at; /* SRM_TIME_NEVER: all sockets are polled */
-    bool blocked;       /* a socket had no room for what the outlet holds */
+    bool blocked;       /* a socket had no room for what the outlet holds: nothing is sent until it has */
+    const srm_udp_socket *asked; /* the loop waits for room on it; NULL: on none */
     bool stopping;
-} srm_engine;
+    srm_direct direct; /* who runs it: all of the above but the threads' names is under its lock */
+};
 
 /* Binds and starts the thread; the endpoint's other fields are set. Errors: those of srmudp_endpoint_bind,
  * with nothing left behind. */
@@ -68,6 +71,15 @@ void srm_engine_wake(srm_engine *engine);
 bool srm_engine_is_here(const srm_engine *engine);
 /* On the engine's thread, outside of the core: what was commanded before, then this. */
 void srm_engine_answer(srm_engine *engine, srm_request *request);
+
+/* ---- What a turn is made of, for direct.c; under the lock ---- */
+
+/* Commands, the core's deadline, datagrams out, events out. True: there may be more to do at once. */
+bool srm_engine_turn(srm_engine *engine, srm_time now);
+/* Gives what one system call finds on a socket to the core. Returns bytes. */
+size_t srm_engine_receive(srm_engine *engine, size_t index);
+/* When the engine has something to do by itself. */
+srm_time srm_engine_next_time(const srm_engine *engine, srm_time now);
 
 /* ---- commands.c ---- */
 

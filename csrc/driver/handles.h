@@ -7,7 +7,8 @@
  *
  * Both mailboxes carry srm_message nodes. Most are messages of the application themselves, so that a message
  * is allocated once in its life; what a handle may have to say besides has nodes of its own, so that closing
- * or releasing cannot fail for lack of memory. Each field below says whose it is. What is said to be of both
+ * or releasing cannot fail for lack of memory. Each field below says whose it is; "the engine's" is whoever
+ * holds the engine's lock (direct.h). What is said to be of both
  * is atomic or has passed through a mailbox, which orders everything before the push before everything after
  * the take.
  *
@@ -128,7 +129,8 @@ void srm_listener_free(srmudp_listener *listener);
  * their handles and are left alone; those that say that the handle is gone let go of it. */
 void srm_node_discard(srm_message *node);
 
-/* The application's thread: puts a node into the engine's mailbox, and wakes the engine if it sleeps. */
+/* The application's thread: puts a node into the engine's mailbox, and sees to it that it is run: see
+ * direct.h. */
 void srm_endpoint_post(srmudp_endpoint *endpoint, srm_message *node);
 /* Whether this process may use the endpoint: it is the one that bound it. */
 bool srm_endpoint_usable(const srmudp_endpoint *endpoint);

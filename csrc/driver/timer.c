@@ -9,8 +9,8 @@
 static void on_poll(uv_poll_t *poll, int status, int events) {
     srm_timer *timer = poll->data;
     (void)status, (void)events;
-    timer->expired = true;
     timer->fire(timer->context);
+    timer->expired = true;
 }
 
 static bool init(srm_timer *timer, uv_loop_t *loop) {
@@ -41,8 +41,8 @@ static void arm(srm_timer *timer, srm_time now, srm_time at) {
 
 static void on_timer(uv_timer_t *uv) {
     srm_timer *timer = uv->data;
-    timer->expired = true;
     timer->fire(timer->context);
+    timer->expired = true;
 }
 
 static bool init(srm_timer *timer, uv_loop_t *loop) {

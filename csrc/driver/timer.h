@@ -24,10 +24,12 @@ typedef struct srm_timer {
     void *context;
 } srm_timer;
 
-/* `fire` is called on the loop's thread when the deadline came, perhaps early. False: no descriptors left
+/* `fire` is called on the loop's thread when the deadline came, perhaps early, and before the timer itself is
+ * touched: it may take a lock that protects it. False: no descriptors left
  * (errno tells); nothing is to be closed then. */
 bool srm_timer_init(srm_timer *timer, uv_loop_t *loop, void (*fire)(void *context), void *context);
-/* SRM_TIME_NEVER: not at all. `now`: srm_clock_now. A time that is past fires at once. */
+/* SRM_TIME_NEVER: not at all. `now`: srm_clock_now. A time that is past fires at once. With a timerfd from
+ * any thread, one at a time. */
 void srm_timer_set(srm_timer *timer, srm_time now, srm_time at);
 /* Begins uv_close; the memory must live until the loop has run on. */
 void srm_timer_close(srm_timer *timer);

@@ -159,6 +159,7 @@ SRMUDP_API void srmudp_address_host(const srmudp_address *address, char *out);
 SRMUDP_API size_t srmudp_endpoint_addresses(const srmudp_endpoint *endpoint, srmudp_address out[2]);
 
 /* A descriptor that is readable while events wait (level triggered; emptied by next_event returning false).
+ * On Linux it may be readable for a datagram that makes no event: then next_event takes it and returns false.
  * -1 when the configuration has `on_ready`. */
 SRMUDP_API int srmudp_endpoint_fd(const srmudp_endpoint *endpoint);
 

@@ -1,0 +1,248 @@
+#include "direct.h"
+
+#include "handles.h"
+
+/* The two ends of the commands' mailbox share this file because both must agree on when nobody is woken. */
+
+#if SRM_UDP_LINUX
+
+#include <sys/epoll.h>
+#include <unistd.h>
+
+/* ---- Whose the sockets are ---- */
+
+static bool control(int epoll, int operation, int fd, uint32_t events) {
+    struct epoll_event event = {.events = events, .data = {.fd = fd}};
+    return epoll_ctl(epoll, operation, fd, &event) == 0;
+}
+
+/* libuv keeps the socket in its set and doesn't know that the kernel says nothing of it for a while. */
+static bool set_polled_by_loop(srm_engine *engine, size_t index, bool polled) {
+    int loop = uv_backend_fd(&engine->loop), fd = engine->udp.sockets[index].fd;
+    return control(loop, EPOLL_CTL_MOD, fd, polled ? EPOLLIN : 0);
+}
+
+static bool set_polled_by_application(srm_engine *engine, size_t index, bool polled) {
+    int fd = engine->udp.sockets[index].fd;
+    return control(engine->direct.poll, polled ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, fd, EPOLLIN);
+}
+
+static bool lend_socket(srm_engine *engine, size_t index) {
+    if (!set_polled_by_application(engine, index, true))
+        return false;
+    if (set_polled_by_loop(engine, index, false))
+        return true;
+    (void)set_polled_by_application(engine, index, false); /* the loop gave it up for a while: see on_poll */
+    return false;
+}
+
+static void take_socket(srm_engine *engine, size_t index) {
+    SRM_ASSERT(set_polled_by_loop(engine, index, true));
+    SRM_ASSERT(set_polled_by_application(engine, index, false));
+}
+
+static bool lend_sockets(srm_engine *engine) {
+    for (size_t i = 0; i < engine->udp.count; i++) {
+        if (lend_socket(engine, i))
+            continue;
+        while (i-- > 0)
+            take_socket(engine, i);
+        return false;
+    }
+    return true;
+}
+
+/* ---- Starting ---- */
+
+static int new_poll(srmudp_endpoint *endpoint) {
+    int poll = epoll_create1(EPOLL_CLOEXEC);
+    if (poll >= 0 && !control(poll, EPOLL_CTL_ADD, endpoint->ready.read, EPOLLIN)) {
+        close(poll);
+        return -1;
+    }
+    return poll;
+}
+
+void srm_direct_init(srm_engine *engine) {
+    srm_direct *direct = &engine->direct;
+    pthread_mutex_init(&direct->lock, NULL);
+    atomic_init(&direct->lent, false);
+    direct->poll = engine->endpoint->config.on_ready == NULL ? new_poll(engine->endpoint) : -1;
+    direct->possible = direct->poll >= 0;
+}
+
+void srm_direct_fini(srm_engine *engine) {
+    if (engine->direct.poll >= 0)
+        close(engine->direct.poll);
+    engine->direct.poll = -1;
+    engine->direct.possible = false;
+}
+
+#else
+
+static bool lend_sockets(srm_engine *engine) {
+    (void)engine;
+    return false;
+}
+
+static void take_socket(srm_engine *engine, size_t index) {
+    (void)engine, (void)index;
+}
+
+void srm_direct_init(srm_engine *engine) {
+    pthread_mutex_init(&engine->direct.lock, NULL);
+    atomic_init(&engine->direct.lent, false);
+    engine->direct.poll = -1;
+}
+
+void srm_direct_fini(srm_engine *engine) {
+    (void)engine;
+}
+
+#endif
+
+/* ---- The loan ---- */
+
+/* Whoever reads `lent` without the lock knows that it may be old, and nothing else hangs on it. */
+static bool is_lent(srm_direct *direct) {
+    return atomic_load_explicit(&direct->lent, memory_order_relaxed);
+}
+
+static void set_lent(srm_direct *direct, bool lent) {
+    atomic_store_explicit(&direct->lent, lent, memory_order_relaxed);
+}
+
+/* A loan during which nothing came doubles how many messages go without one. */
+static void judge(srm_direct *direct) {
+    unsigned doubt = direct->answered ? 0 : 2 * direct->doubt + 1;
+    direct->doubt = direct->wait = doubt < SRM_DIRECT_DOUBT ? doubt : SRM_DIRECT_DOUBT;
+}
+
+void srm_direct_take_back(srm_engine *engine) {
+    if (!is_lent(&engine->direct))
+        return;
+    for (size_t i = 0; i < engine->udp.count; i++)
+        take_socket(engine, i);
+    set_lent(&engine->direct, false);
+    judge(&engine->direct);
+}
+
+static void lend(srm_engine *engine, srm_time now) {
+    srm_direct *direct = &engine->direct;
+    if (direct->wait > 0) {
+        direct->wait--;
+        return;
+    }
+    if (!lend_sockets(engine))
+        return;
+    set_lent(direct, true);
+    direct->answered = false;
+    direct->visited = true;
+    direct->look_at = now + SRM_DIRECT_WATCH;
+}
+
+srm_time srm_direct_watch(srm_engine *engine, srm_time now) {
+    srm_direct *direct = &engine->direct;
+    if (is_lent(direct) && direct->look_at <= now) {
+        if (!direct->visited)
+            srm_direct_take_back(engine);
+        direct->visited = false;
+        direct->look_at = now + SRM_DIRECT_WATCH;
+    }
+    return is_lent(direct) ? direct->look_at : SRM_TIME_NEVER;
+}
+
+/* ---- The lock ---- */
+
+void srm_direct_hold(srm_engine *engine) {
+    if (engine->direct.held)
+        return;
+    pthread_mutex_lock(&engine->direct.lock);
+    engine->direct.held = true;
+}
+
+void srm_direct_let_go(srm_engine *engine) {
+    engine->direct.held = false;
+    pthread_mutex_unlock(&engine->direct.lock);
+}
+
+/* The application's thread. False: the engine is awake, or about to be. */
+static bool begin_visit(srm_engine *engine) {
+    /* A forked child must not send: numbers of packets would be used twice. */
+    if (!srm_endpoint_usable(engine->endpoint) || pthread_mutex_trylock(&engine->direct.lock) != 0)
+        return false;
+    engine->direct.visited = true;
+    return true;
+}
+
+/* Leaves the engine as its own thread would: asleep, with its timer set; or wakes it for what is left. */
+static void end_visit(srm_engine *engine, bool more) {
+    srm_direct *direct = &engine->direct;
+    srm_time now = srm_clock_now(), at = srm_engine_next_time(engine, now);
+    bool rests = !more && !engine->blocked && at > now &&
+                 (is_lent(direct) || srm_mailbox_sleep(&engine->endpoint->commands));
+    if (is_lent(direct))
+        at = srm_time_min(at, direct->look_at);
+    if (rests)
+        srm_timer_set(&engine->timer, now, at);
+    pthread_mutex_unlock(&direct->lock);
+    if (!rests)
+        srm_engine_wake(engine);
+}
+
+/* ---- Sending ---- */
+
+/* What the application hands over so close to what it handed over before is a stream. */
+static bool follows_closely(srm_direct *direct, srm_time now) {
+    if (now - direct->last > SRM_DIRECT_CLOSE)
+        direct->row = 0;
+    direct->last = now;
+    return ++direct->row > SRM_DIRECT_ROW;
+}
+
+static bool is_near(const srm_conn *conn) {
+    srm_time rtt = srm_conn_rtt_min(conn);
+    return rtt != 0 && rtt < SRM_DIRECT_NEAR;
+}
+
+/* False: the engine must be woken. The node is in the mailbox, and its connection is the application's. */
+static bool visit(srm_engine *engine, srmudp_connection *connection, bool message) {
+    srm_time now = srm_clock_now();
+    if (follows_closely(&engine->direct, now) || !begin_visit(engine))
+        return false;
+    bool more = srm_engine_turn(engine, now);
+    if (!more && message && !is_lent(&engine->direct) && connection->core != NULL &&
+        is_near(connection->core))
+        lend(engine, now);
+    end_visit(engine, more);
+    engine->direct.last = srm_clock_now();
+    return true;
+}
+
+void srm_direct_post(srm_engine *engine, srm_message *node) {
+    /* The node isn't ours any more once it is pushed. */
+    srmudp_connection *connection = node->owner;
+    bool message = node->kind == SRM_NODE_SEND && node->size <= SRM_DIRECT_MESSAGE;
+    bool consumption = node->kind == SRM_NODE_CONSUME;
+    bool asleep = srm_mailbox_push(&engine->endpoint->commands, node);
+    if (!asleep && !is_lent(&engine->direct))
+        return; /* it is awake */
+    if (!asleep && consumption)
+        return; /* taken by the next visit, or when the engine looks */
+    if (!engine->direct.possible || !(message || consumption) || !visit(engine, connection, message))
+        srm_engine_wake(engine);
+}
+
+/* ---- Receiving ---- */
+
+void srm_direct_look(srm_engine *engine) {
+    if (!is_lent(&engine->direct) || !begin_visit(engine))
+        return;
+    size_t bytes = 0;
+    for (size_t i = 0; is_lent(&engine->direct) && i < engine->udp.count; i++)
+        bytes += srm_engine_receive(engine, i);
+    engine->direct.answered |= bytes > 0;
+    if (bytes > SRM_DIRECT_ANSWER)
+        srm_direct_take_back(engine);
+    end_visit(engine, srm_engine_turn(engine, srm_clock_now()));
+}
