@@ -129,6 +129,8 @@ void srm_direct_take_back(srm_engine *engine) {
 
 static void lend(srm_engine *engine, srm_time now) {
     srm_direct *direct = &engine->direct;
+    if (is_lent(direct) || engine->blocked)
+        return;
     if (direct->wait > 0) {
         direct->wait--;
         return;
@@ -210,11 +212,10 @@ static bool visit(srm_engine *engine, srmudp_connection *connection, bool messag
     srm_time now = srm_clock_now();
     if (follows_closely(&engine->direct, now) || !begin_visit(engine))
         return false;
-    bool more = srm_engine_turn(engine, now);
-    if (!more && message && !is_lent(&engine->direct) && connection->core != NULL &&
-        is_near(connection->core))
+    /* Before it is sent: the answer may be here before we are done. */
+    if (message && connection->core != NULL && is_near(connection->core))
         lend(engine, now);
-    end_visit(engine, more);
+    end_visit(engine, srm_engine_turn(engine, now));
     engine->direct.last = srm_clock_now();
     return true;
 }
