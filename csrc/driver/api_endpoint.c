@@ -14,7 +14,7 @@ static srmudp_endpoint *new_endpoint(const srmudp_config *config) {
         return NULL;
     memset(endpoint, 0, sizeof *endpoint);
     endpoint->config = *config;
-    endpoint->process = getpid();
+    endpoint->forks = srm_build_forks();
     endpoint->ready = (srm_wakefd){.read = -1, .write = -1};
     srm_mailbox_init(&endpoint->commands);
     srm_mailbox_init(&endpoint->events);

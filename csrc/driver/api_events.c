@@ -2,26 +2,36 @@
 
 /* Events on the application's thread: from the mailbox to whoever calls. */
 
+/* All that waits, oldest first. Between calls the descriptor is set whenever the mailbox is awake: then
+ * events may wait that nobody will tell of. */
+static srm_message *refill(srmudp_endpoint *endpoint) {
+    bool descriptor = endpoint->ready.read >= 0, told = !srm_mailbox_is_asleep(&endpoint->events);
+    srm_message *list = srm_mailbox_take(&endpoint->events);
+    if (list != NULL)
+        return list;
+    srm_direct_look(&endpoint->engine);
+    list = srm_mailbox_take(&endpoint->events);
+    if (list == NULL || list->next == NULL) {
+        /* In this order: whoever pushes after we sleep sets it again. */
+        if (descriptor && told)
+            srm_wakefd_clear(&endpoint->ready);
+        if (srm_mailbox_sleep(&endpoint->events))
+            return list;
+        if (list == NULL)
+            list = srm_mailbox_take(&endpoint->events);
+    }
+    if (descriptor)
+        srm_wakefd_set(&endpoint->ready);
+    return list;
+}
+
 /* The next node, oldest first; NULL: none, and the descriptor or on_ready will tell of the next. */
 static srm_message *fetch(srmudp_endpoint *endpoint) {
     if (endpoint->fetched == NULL)
-        endpoint->fetched = srm_mailbox_take(&endpoint->events);
-    if (endpoint->fetched == NULL) {
-        srm_direct_look(&endpoint->engine);
-        endpoint->fetched = srm_mailbox_take(&endpoint->events);
-    }
-    if (endpoint->fetched == NULL) {
-        bool descriptor = endpoint->ready.read >= 0;
-        /* In this order: whoever pushes after we sleep sets it again. */
-        if (descriptor)
-            srm_wakefd_clear(&endpoint->ready);
-        if (srm_mailbox_sleep(&endpoint->events))
-            return NULL;
-        endpoint->fetched = srm_mailbox_take(&endpoint->events);
-        if (descriptor)
-            srm_wakefd_set(&endpoint->ready); /* readable for as long as events wait */
-    }
+        endpoint->fetched = refill(endpoint);
     srm_message *node = endpoint->fetched;
+    if (node == NULL)
+        return NULL;
     endpoint->fetched = node->next;
     node->next = NULL;
     return node;
@@ -94,4 +104,10 @@ bool srmudp_endpoint_next_event(srmudp_endpoint *endpoint, srmudp_event *out) {
         if (deliver(node, out))
             return true;
     return false;
+}
+
+bool srmudp_endpoint_wait(srmudp_endpoint *endpoint, int timeout) {
+    if (!srm_endpoint_usable(endpoint) || endpoint->ready.read < 0)
+        return false;
+    return srm_direct_wait(&endpoint->engine, timeout);
 }

@@ -3,14 +3,35 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <uv.h>
 
 #include "../core/aead.h"
 #include "../include/srmudp.h"
 
+/* ---- Forks ---- */
+
+/* Written in a child before it has a second thread. */
+static _Atomic unsigned forks;
+static bool forks_counted;
+static pthread_once_t forks_once = PTHREAD_ONCE_INIT;
+
+static void in_child(void) {
+    atomic_fetch_add_explicit(&forks, 1, memory_order_relaxed);
+}
+
+static void count_forks(void) {
+    forks_counted = pthread_atfork(NULL, NULL, in_child) == 0;
+}
+
+unsigned srm_build_forks(void) {
+    return atomic_load_explicit(&forks, memory_order_relaxed);
+}
+
 bool srm_build_start(void) {
-    return sodium_init() >= 0;
+    pthread_once(&forks_once, count_forks);
+    return forks_counted && sodium_init() >= 0;
 }
 
 /* ---- Is it our libuv? ---- */

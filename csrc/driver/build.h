@@ -1,11 +1,16 @@
-/* build - the libraries we run on: started, named, and proved to be the ones we were compiled for. */
+/* build - what we run on: the libraries, started, named, and proved to be the ones we were compiled for; and
+ * whether the process is still the one it was. */
 #ifndef SRM_BUILD_H
 #define SRM_BUILD_H
 
 #include "../core/base.h"
 
-/* Starts libsodium; any thread, again does no harm. False: it can't (no entropy device). */
+/* Starts libsodium and counting forks; any thread, again does no harm. False: it can't (no entropy device, no
+ * memory). */
 bool srm_build_start(void);
+/* How many forks lie between this process and the one that started: another count than before, and threads,
+ * and whatever they held, stayed with the parent. Costs no system call, as getpid would. */
+unsigned srm_build_forks(void);
 
 /* NULL: fine. Else one sentence for an error message (static string): the libuv our calls reach is not the
  * one we were compiled for. That happens when another extension in the process exports its own copy of libuv

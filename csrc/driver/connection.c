@@ -1,7 +1,8 @@
 #include "handles.h"
 
 #include <stdlib.h>
-#include <unistd.h>
+
+#include "build.h"
 
 /* ---- Connections ---- */
 
@@ -106,7 +107,7 @@ void srm_node_discard(srm_message *node) {
 /* ---- Posting ---- */
 
 bool srm_endpoint_usable(const srmudp_endpoint *endpoint) {
-    return endpoint != NULL && !endpoint->forgotten && endpoint->process == getpid();
+    return endpoint != NULL && !endpoint->forgotten && endpoint->forks == srm_build_forks();
 }
 
 void srm_endpoint_post(srmudp_endpoint *endpoint, srm_message *node) {

@@ -1,5 +1,9 @@
 #include "direct.h"
 
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+
 #include "handles.h"
 
 /* The two ends of the commands' mailbox share this file because both must agree on when nobody is woken. */
@@ -177,8 +181,9 @@ static bool begin_visit(srm_engine *engine) {
     return true;
 }
 
-/* Leaves the engine as its own thread would: asleep, with its timer set; or wakes it for what is left. */
-static void end_visit(srm_engine *engine, bool more) {
+/* Leaves the engine as its own thread would: asleep, with its timer set; or wakes it for what is left.
+ * Returns the time. */
+static srm_time end_visit(srm_engine *engine, bool more) {
     srm_direct *direct = &engine->direct;
     srm_time now = srm_clock_now(), at = srm_engine_next_time(engine, now);
     bool rests = !more && !engine->blocked && at > now &&
@@ -190,6 +195,7 @@ static void end_visit(srm_engine *engine, bool more) {
     pthread_mutex_unlock(&direct->lock);
     if (!rests)
         srm_engine_wake(engine);
+    return now;
 }
 
 /* ---- Sending ---- */
@@ -215,8 +221,7 @@ static bool visit(srm_engine *engine, srmudp_connection *connection, bool messag
     /* Before it is sent: the answer may be here before we are done. */
     if (message && connection->core != NULL && is_near(connection->core))
         lend(engine, now);
-    end_visit(engine, srm_engine_turn(engine, now));
-    engine->direct.last = srm_clock_now();
+    engine->direct.last = end_visit(engine, srm_engine_turn(engine, now));
     return true;
 }
 
@@ -237,13 +242,53 @@ void srm_direct_post(srm_engine *engine, srm_message *node) {
 /* ---- Receiving ---- */
 
 void srm_direct_look(srm_engine *engine) {
-    if (!is_lent(&engine->direct) || !begin_visit(engine))
+    srm_direct *direct = &engine->direct;
+    if (!is_lent(direct) || !begin_visit(engine))
         return;
     size_t bytes = 0;
-    for (size_t i = 0; is_lent(&engine->direct) && i < engine->udp.count; i++)
+    for (size_t i = 0; is_lent(direct) && i < engine->udp.count; i++)
         bytes += srm_engine_receive(engine, i);
-    engine->direct.answered |= bytes > 0;
+    direct->answered |= bytes > 0;
     if (bytes > SRM_DIRECT_ANSWER)
         srm_direct_take_back(engine);
-    end_visit(engine, srm_engine_turn(engine, srm_clock_now()));
+    /* The application first: the rest of the turn is done when it answers, when it finds nothing more, or
+     * when the engine looks. */
+    if (bytes > 0 && is_lent(direct)) {
+        srm_engine_tell(engine, srm_clock_now());
+        pthread_mutex_unlock(&direct->lock);
+    } else {
+        end_visit(engine, srm_engine_turn(engine, srm_clock_now()));
+    }
+}
+
+/* Gives way to whoever needs the processor, the peer perhaps. True: something came. */
+static bool spin(srm_direct *direct, struct pollfd *fds, nfds_t count) {
+    if (direct->asleep > 0) {
+        direct->asleep--;
+        return false;
+    }
+    srm_time until = srm_clock_now() + SRM_DIRECT_SPIN;
+    do {
+        if (poll(fds, count, 0) != 0) {
+            direct->in_vain = 0;
+            return true;
+        }
+        sched_yield();
+    } while (srm_clock_now() < until);
+    unsigned in_vain = 2 * direct->in_vain + 1;
+    direct->in_vain = in_vain < SRM_DIRECT_DOUBT ? in_vain : SRM_DIRECT_DOUBT;
+    direct->asleep = direct->in_vain / 2; /* one is forgiven */
+    return false;
+}
+
+bool srm_direct_wait(srm_engine *engine, int timeout) {
+    struct pollfd fds[3] = {{.fd = engine->endpoint->ready.read, .events = POLLIN}};
+    nfds_t count = 1;
+    bool lent = is_lent(&engine->direct);
+    for (size_t i = 0; lent && i < engine->udp.count; i++)
+        fds[count++] = (struct pollfd){.fd = engine->udp.sockets[i].fd, .events = POLLIN};
+    if (lent && timeout != 0 && spin(&engine->direct, fds, count))
+        return true;
+    int ready = poll(fds, count, timeout);
+    return ready > 0 || (ready < 0 && errno == EINTR);
 }

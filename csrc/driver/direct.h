@@ -37,11 +37,13 @@ typedef struct srm_engine srm_engine;
 
 #define SRM_DIRECT_MESSAGE 4096                /* bytes; a larger message is for the engine */
 #define SRM_DIRECT_NEAR SRM_MILLISECOND        /* shortest round trip: below it, sockets are lent */
-#define SRM_DIRECT_WATCH SRM_MILLISECOND       /* without a visit for once to twice that, the loan ends */
+#define SRM_DIRECT_WATCH (4 * SRM_MILLISECOND) /* without a visit for once to twice that, the loan ends */
 #define SRM_DIRECT_CLOSE (5 * SRM_MICROSECOND) /* a message follows another closely */
 #define SRM_DIRECT_ROW 2                       /* more that follow each other closely are a stream */
 #define SRM_DIRECT_ANSWER 8192                 /* bytes received in one visit; more is a stream */
 #define SRM_DIRECT_DOUBT 64 /* at most so many messages without a loan after one that was for nothing */
+
+#define SRM_DIRECT_SPIN (100 * SRM_MICROSECOND) /* waited without sleeping for what comes to lent sockets */
 
 typedef struct srm_direct {
     bool possible; /* never changes once the thread runs */
@@ -51,8 +53,9 @@ typedef struct srm_direct {
     bool held; /* it holds the lock */
 
     /* The application's. */
-    srm_time last; /* visit ended, or was refused */
-    unsigned row;  /* visits, or wishes for one, that followed each other closely until then */
+    srm_time last;            /* visit ended, or was refused */
+    unsigned in_vain, asleep; /* waits that should not have spun, and those still to sleep at once */
+    unsigned row;             /* visits, or wishes for one, that followed each other closely until then */
 
     /* Under the lock; `lent` is also read without it, by the application, who alone sets it. */
     pthread_mutex_t lock;
@@ -85,5 +88,10 @@ srm_time srm_direct_watch(srm_engine *engine, srm_time now);
 void srm_direct_post(srm_engine *engine, srm_message *node);
 /* No event waits: looks for datagrams on lent sockets. */
 void srm_direct_look(srm_engine *engine);
+/* Waits for what makes `poll` readable, for up to `timeout` ms; < 0: without limit. False: nothing came.
+ * While sockets are lent, and as long as that was worth it, it doesn't sleep for the first SRM_DIRECT_SPIN:
+ * waking a processor takes longer. Asks the sockets themselves, for a wake-up by way of an epoll costs more:
+ * the scheduler isn't told that whoever wakes is about to sleep. */
+bool srm_direct_wait(srm_engine *engine, int timeout);
 
 #endif

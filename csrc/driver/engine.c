@@ -173,7 +173,7 @@ static void stop(srm_engine *engine) {
     uv_walk(&engine->loop, close_handle, &engine->timer);
 }
 
-static void tell(srm_engine *engine, srm_time now) {
+void srm_engine_tell(srm_engine *engine, srm_time now) {
     srm_engine_collect(engine, now);
     srm_engine_publish(engine);
 }
@@ -184,9 +184,9 @@ bool srm_engine_turn(srm_engine *engine, srm_time now) {
         return true;
     check_deadline(engine, now);
     /* The application first: it works on another processor while this one encrypts. */
-    tell(engine, now);
+    srm_engine_tell(engine, now);
     more |= send_out(engine);
-    tell(engine, now);
+    srm_engine_tell(engine, now);
     return more;
 }
 

@@ -76,6 +76,8 @@ void srm_engine_answer(srm_engine *engine, srm_request *request);
 
 /* Commands, the core's deadline, datagrams out, events out. True: there may be more to do at once. */
 bool srm_engine_turn(srm_engine *engine, srm_time now);
+/* Events out. */
+void srm_engine_tell(srm_engine *engine, srm_time now);
 /* Gives what one system call finds on a socket to the core. Returns bytes. */
 size_t srm_engine_receive(srm_engine *engine, size_t index);
 /* When the engine has something to do by itself. */

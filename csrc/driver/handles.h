@@ -22,7 +22,6 @@
 #define SRM_HANDLES_H
 
 #include <stdatomic.h>
-#include <sys/types.h>
 
 #include "../core/endpoint.h"
 #include "../include/srmudp.h"
@@ -99,7 +98,7 @@ struct srmudp_endpoint {
     srmudp_config config; /* never changes */
     srmudp_address addresses[2];
     size_t address_count;
-    pid_t process; /* that bound it: in any other the engine's thread doesn't exist */
+    unsigned forks; /* of srm_build_forks, when it was bound: in a child the engine's thread doesn't exist */
 
     /* The application's. */
     bool forgotten;

@@ -55,6 +55,11 @@ bool srm_mailbox_sleep(srm_mailbox *mailbox) {
                                                    memory_order_release, memory_order_relaxed);
 }
 
+bool srm_mailbox_is_asleep(srm_mailbox *mailbox) {
+    /* The reader's own word, which nobody puts back once it is gone. */
+    return atomic_load_explicit(&mailbox->newest, memory_order_relaxed) == asleep(mailbox);
+}
+
 void srm_mailbox_awake(srm_mailbox *mailbox) {
     srm_message *expected = asleep(mailbox);
     /* Passes nothing on: it only takes back the wish to be woken. */

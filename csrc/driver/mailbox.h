@@ -38,6 +38,8 @@ bool srm_mailbox_push_all(srm_mailbox *mailbox, srm_message *oldest);
 srm_message *srm_mailbox_take(srm_mailbox *mailbox);
 /* The reader, about to sleep. False: something waits, don't. */
 bool srm_mailbox_sleep(srm_mailbox *mailbox);
+/* The reader. Whether it said so, and nothing was pushed since. */
+bool srm_mailbox_is_asleep(srm_mailbox *mailbox);
 /* The reader, awake again for another reason: spares the next push its wake. */
 void srm_mailbox_awake(srm_mailbox *mailbox);
 

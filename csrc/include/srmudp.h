@@ -163,6 +163,12 @@ SRMUDP_API size_t srmudp_endpoint_addresses(const srmudp_endpoint *endpoint, srm
  * -1 when the configuration has `on_ready`. */
 SRMUDP_API int srmudp_endpoint_fd(const srmudp_endpoint *endpoint);
 
+/* Waits until there may be something for next_event, at most `timeout` ms (-1: without limit). True: call it;
+ * it may have nothing after all (a signal, or a datagram that made no event). False: time is over. For
+ * applications that have nothing else to wait for; on Linux it is woken faster than a poll of the descriptor.
+ * False at once when the configuration has `on_ready`. */
+SRMUDP_API bool srmudp_endpoint_wait(srmudp_endpoint *endpoint, int timeout);
+
 /* Ends the engine's thread and frees the endpoint. Connections that are open tell their peer once, best
  * effort, without waiting (close them first to deliver what was sent). All handles of the endpoint are
  * invalid afterwards except messages the caller owns. Not from on_ready. */
