@@ -17,11 +17,17 @@ BENCH = Path(__file__).resolve().parent
 PROGRAM = str(BENCH / "build" / "core-cost")
 BASELINE = BENCH / "cost.json"
 TOLERANCE = 0.05
-# Message size: two numbers of messages. What the difference costs is free of starting and connecting.
-RUNS = {100: (20_000, 60_000), 1024: (5_000, 15_000), 65_536: (200, 600)}
+# Message size and largest datagram (Ethernet's, or what loopback carries): two numbers of messages. What the
+# difference costs is free of starting and connecting, and of the search for the largest datagram.
+RUNS = {
+    (100, 1472): (20_000, 60_000),
+    (1024, 1472): (5_000, 15_000),
+    (65_536, 1472): (400, 800),
+    (65_536, 65_000): (400, 1_200),
+}
 
 
-def instructions(size: int, count: int) -> int:
+def instructions(size: int, mtu: int, count: int) -> int:
     """How many instructions the whole program took."""
     command = [
         "valgrind",
@@ -30,6 +36,7 @@ def instructions(size: int, count: int) -> int:
         PROGRAM,
         str(size),
         str(count),
+        str(mtu),
     ]
     result = subprocess.run(command, check=True, capture_output=True, text=True)
     found = re.search(r"Collected : (\d+)", result.stderr)
@@ -49,11 +56,12 @@ def toolchain() -> str:
 
 
 def measure() -> dict[str, int]:
-    """Instructions a message, by its size."""
+    """Instructions a message, by its size and the largest datagram."""
     subprocess.run(["make", "--silent", "-C", BENCH, "build/core-cost"], check=True, capture_output=True)
     costs = {}
-    for size, (few, many) in RUNS.items():
-        costs[str(size)] = round((instructions(size, many) - instructions(size, few)) / (many - few))
+    for (size, mtu), (few, many) in RUNS.items():
+        difference = instructions(size, mtu, many) - instructions(size, mtu, few)
+        costs[f"{size}/{mtu}"] = round(difference / (many - few))
     return costs
 
 
@@ -64,11 +72,15 @@ def main() -> int:
     baseline = json.loads(BASELINE.read_text())
     comparable = baseline["toolchain"] == toolchain()
     dearer = 0
-    for size, cost in costs.items():
-        before = baseline["instructions"][size]
+    for run, cost in costs.items():
+        size, mtu = run.split("/")
+        before = baseline["instructions"][run]
         change = cost / before - 1
         dearer += comparable and change > TOLERANCE
-        print(f"{size:>6} bytes: {cost:>9,} instructions a message, {change:+.1%} against {before:,}")
+        print(
+            f"{size:>6} bytes, datagrams to {mtu:>5}: {cost:>9,} instructions a message, "
+            f"{change:+.1%} against {before:,}"
+        )
     if not comparable:
         print(f"not compared: cost.json is for {baseline['toolchain']}, this is {toolchain()}")
     return 1 if dearer else 0

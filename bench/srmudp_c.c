@@ -7,14 +7,16 @@
  * what the process used, user and system, all threads, over the transfer.
  *
  *     bulk, rate   N seconds of messages of 64 KiB or 100 bytes, then END
+ *     many         N connections, one message each, then on all at once as bulk for 5 s
  *     pingpong     N rounds of 1 KiB there and back, after 500 that don't count
  *     lat          200 messages a second of 200 bytes for N seconds; one-way times by the wall clock of one
- * machine connect      N new connections, one after the other: age of the first message at the server, and of
- * the answer here idle         N connections, one message each, then 15 s of silence
+ *                  machine
+ *     connect      N new connections, one after the other: age of the first message at the server, and of the
+ *                  answer here
+ *     idle         N connections, one message each, then 15 s of silence
  *
  * SRMUDP_CONGESTION (bbr, cubic) and SRMUDP_GSO (0) choose what the configuration has.
  */
-#include <poll.h>
 #include <srmudp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +28,9 @@
 #define KEY "a passphrase for the benchmark"
 #define BULK_SIZE 65536
 #define WARM_UP 500
+#define MANY_SECONDS 5
+#define MANY_AT_ONCE 8                    /* openings that may wait for one address and label */
+#define MANY_BUFFERS ((uint64_t)64 << 20) /* of all connections together: what one has by default */
 
 static srmudp_endpoint *endpoint;
 static const char *scenario;
@@ -104,11 +109,9 @@ static void print_times(const char *role, double cpu) {
 
 /* The next event, waiting for it up to `timeout` ms; false: none came. */
 static bool next_event(srmudp_event *event, int timeout) {
-    while (!srmudp_endpoint_next_event(endpoint, event)) {
-        struct pollfd fd = {.fd = srmudp_endpoint_fd(endpoint), .events = POLLIN};
-        if (poll(&fd, 1, timeout) <= 0)
+    while (!srmudp_endpoint_next_event(endpoint, event))
+        if (!srmudp_endpoint_wait(endpoint, timeout))
             return false;
-    }
     return true;
 }
 
@@ -142,6 +145,16 @@ static void send_message(srmudp_connection *connection, srmudp_message *message)
         fail("send", error);
 }
 
+static bool is_scenario(const char *name) {
+    return strcmp(scenario, name) == 0;
+}
+
+static void share_buffers(srmudp_config *config) {
+    uint64_t each = MANY_BUFFERS / (uint64_t)amount, least = 4 * (BULK_SIZE + 64);
+    config->max_message_size = BULK_SIZE;
+    config->send_buffer = config->receive_buffer = each > least ? each : least;
+}
+
 static void bind_to(const char *name, uint16_t at) {
     srmudp_config config;
     srmudp_config_init(&config);
@@ -149,6 +162,8 @@ static void bind_to(const char *name, uint16_t at) {
     if (congestion != NULL && strcmp(congestion, "cubic") == 0)
         config.congestion_control = SRMUDP_CONGESTION_CUBIC;
     config.gso = gso == NULL || strcmp(gso, "0") != 0;
+    if (is_scenario("many"))
+        share_buffers(&config);
     srmudp_error error = srmudp_endpoint_bind(name, at, &config, &endpoint);
     if (error != SRMUDP_OK)
         fail("bind", error);
@@ -159,6 +174,8 @@ static void bind_to(const char *name, uint16_t at) {
 typedef struct counted {
     uint64_t messages, bytes, first, last;
     double cpu;
+    uint64_t *each; /* many: bytes of each connection */
+    int accepted, ended;
 } counted;
 
 static bool is_end(const srmudp_message *message) {
@@ -189,13 +206,18 @@ static bool serve_message(counted *c, srmudp_event *event) {
     uint8_t *data = srmudp_message_data(event->message);
     bool end = is_end(event->message);
     uint8_t age[8];
-    if (strcmp(scenario, "bulk") == 0 || strcmp(scenario, "rate") == 0) {
+    if (is_scenario("bulk") || is_scenario("rate")) {
         if (!end)
             count_message(c, event->message);
-    } else if (strcmp(scenario, "lat") == 0) {
+    } else if (is_scenario("many")) {
+        if (!end && srmudp_message_size(event->message) == BULK_SIZE)
+            count_message(c, event->message);
+        *(uint64_t *)srmudp_connection_user(event->connection) += srmudp_message_size(event->message);
+        end = end && ++c->ended == (int)amount;
+    } else if (is_scenario("lat")) {
         if (!end)
             note_time(wall_ns() - get64(data));
-    } else if (strcmp(scenario, "connect") == 0) {
+    } else if (is_scenario("connect")) {
         put64(age, wall_ns() - get64(data));
         send_or_wait(event->connection, age, sizeof age);
     } else {
@@ -205,9 +227,22 @@ static bool serve_message(counted *c, srmudp_event *event) {
     return end;
 }
 
+static double least_share(const counted *c) {
+    uint64_t least = UINT64_MAX;
+    for (int i = 0; i < (int)amount; i++)
+        least = c->each[i] < least ? c->each[i] : least;
+    return (double)least * amount / (double)c->bytes;
+}
+
 static void print_served(const counted *c) {
-    if (strcmp(scenario, "lat") == 0)
+    if (is_scenario("lat"))
         print_times("server", 0);
+    else if (is_scenario("many"))
+        printf(
+            "{\"role\":\"server\",\"bytes\":%llu,\"msgs\":%llu,\"secs\":%.4f,\"cpu\":%.3f,\"least_share\":%."
+            "3f}\n",
+            (unsigned long long)c->bytes, (unsigned long long)c->messages, (double)(c->last - c->first) / 1e9,
+            cpu_seconds() - c->cpu, least_share(c));
     else
         printf("{\"role\":\"server\",\"bytes\":%llu,\"msgs\":%llu,\"secs\":%.4f,\"cpu\":%.3f}\n",
                (unsigned long long)c->bytes, (unsigned long long)c->messages,
@@ -222,16 +257,20 @@ static void serve(void) {
         fail("listen", error);
     puts("READY");
     fflush(stdout);
-    counted c = {0};
+    counted c = {.each = calloc((size_t)amount + 1, sizeof(uint64_t))};
     bool over = false;
+    int left = is_scenario("many") ? (int)amount : 1;
     for (srmudp_event event; next_event(&event, over ? 5000 : -1);) {
+        if (event.kind == SRMUDP_EVENT_ACCEPTED && is_scenario("many"))
+            srmudp_connection_set_user(event.connection,
+                                       &c.each[c.accepted < (int)amount ? c.accepted++ : 0]);
         if (event.kind == SRMUDP_EVENT_MESSAGE && serve_message(&c, &event)) {
             print_served(&c);
             over = true;
         }
         if (event.kind == SRMUDP_EVENT_CLOSED) {
             srmudp_connection_release(event.connection);
-            if (over)
+            if (over && --left <= 0)
                 return;
         }
     }
@@ -274,6 +313,89 @@ static void client_stream(srmudp_connection *connection, size_t size) {
     close_and_wait(connection);
     printf("{\"role\":\"client\",\"sent\":%llu,\"cpu\":%.3f}\n", (unsigned long long)sent,
            cpu_seconds() - cpu);
+}
+
+/* ---- Many connections at once ---- */
+
+typedef struct sender {
+    srmudp_connection *connection;
+    bool there, blocked, closed;
+} sender;
+
+static int many_there, many_closed;
+
+/* What waits, or the first that comes within `timeout` ms. */
+static void take_events(int timeout) {
+    for (srmudp_event event; next_event(&event, timeout); timeout = 0) {
+        sender *s = event.connection != NULL ? srmudp_connection_user(event.connection) : NULL;
+        if (event.kind == SRMUDP_EVENT_MESSAGE)
+            srmudp_message_consume(event.message);
+        else if (event.kind == SRMUDP_EVENT_CLOSED && event.reason != SRMUDP_OK)
+            fail("connection ended", event.reason);
+        else if (event.kind == SRMUDP_EVENT_CLOSED)
+            many_closed++;
+        else if (event.kind == SRMUDP_EVENT_WRITABLE && s != NULL)
+            s->blocked = false;
+        else if (event.kind == SRMUDP_EVENT_STATUS && event.status == SRMUDP_ESTABLISHED && s != NULL &&
+                 !s->there) {
+            s->there = true;
+            many_there++;
+        }
+    }
+}
+
+static void open_many(sender *senders) {
+    for (int opened = 0; many_there < (int)amount;) {
+        for (; opened < (int)amount && opened - many_there < MANY_AT_ONCE; opened++) {
+            sender *s = &senders[opened];
+            s->connection = dial();
+            srmudp_connection_set_user(s->connection, s);
+            send_or_wait(s->connection, "hi", 2);
+        }
+        take_events(10000);
+    }
+}
+
+/* A message on each that has room, until the end; true: all took theirs. */
+static bool send_on_all(sender *senders, const void *data, size_t size, uint64_t *sent) {
+    bool all = true;
+    for (int i = 0; i < (int)amount; i++) {
+        sender *s = &senders[i];
+        if (!s->blocked && !s->closed) {
+            srmudp_error error = srmudp_connection_send_bytes(s->connection, data, size, 0, 0, NULL);
+            if (error != SRMUDP_OK && error != SRMUDP_AGAIN)
+                fail("send", error);
+            s->blocked = error == SRMUDP_AGAIN;
+            *sent += error == SRMUDP_OK;
+            s->closed = error == SRMUDP_OK && size == 3; /* END */
+        }
+        all &= s->closed;
+    }
+    return all;
+}
+
+static void client_many(void) {
+    static uint8_t data[BULK_SIZE];
+    sender *senders = calloc((size_t)amount, sizeof *senders);
+    uint64_t sent = 0, before = UINT64_MAX, ends = 0;
+    if (senders == NULL)
+        abort();
+    open_many(senders);
+    double cpu = cpu_seconds();
+    for (uint64_t end = clock_ns(CLOCK_MONOTONIC) + MANY_SECONDS * UINT64_C(1000000000);
+         clock_ns(CLOCK_MONOTONIC) < end; take_events(sent == before ? 100 : 0)) {
+        before = sent;
+        send_on_all(senders, data, sizeof data, &sent);
+    }
+    while (!send_on_all(senders, "END", 3, &ends))
+        take_events(100);
+    for (int i = 0; i < (int)amount; i++)
+        srmudp_connection_close(senders[i].connection, 30000);
+    while (many_closed < (int)amount)
+        take_events(40000);
+    printf("{\"role\":\"client\",\"sent\":%llu,\"cpu\":%.3f}\n", (unsigned long long)sent,
+           cpu_seconds() - cpu);
+    free(senders);
 }
 
 static void client_pingpong(srmudp_connection *connection) {
@@ -356,17 +478,19 @@ static void client_idle(void) {
 }
 
 static void act_as_client(void) {
-    if (strcmp(scenario, "connect") == 0)
+    if (is_scenario("connect"))
         client_connect();
-    else if (strcmp(scenario, "idle") == 0)
+    else if (is_scenario("idle"))
         client_idle();
-    else if (strcmp(scenario, "bulk") == 0)
+    else if (is_scenario("bulk"))
         client_stream(dial(), BULK_SIZE);
-    else if (strcmp(scenario, "rate") == 0)
+    else if (is_scenario("rate"))
         client_stream(dial(), 100);
-    else if (strcmp(scenario, "pingpong") == 0)
+    else if (is_scenario("many"))
+        client_many();
+    else if (is_scenario("pingpong"))
         client_pingpong(dial());
-    else if (strcmp(scenario, "lat") == 0)
+    else if (is_scenario("lat"))
         client_lat(dial());
     else
         fail(scenario, SRMUDP_INVALID_ARGUMENT);
@@ -375,7 +499,8 @@ static void act_as_client(void) {
 int main(int argc, char **argv) {
     const char *colon = argc == 5 ? strrchr(argv[2], ':') : NULL;
     if (colon == NULL || (size_t)(colon - argv[2]) >= sizeof host) {
-        fprintf(stderr, "usage: %s server|client HOST:PORT bulk|rate|pingpong|lat|connect|idle N\n", argv[0]);
+        fprintf(stderr, "usage: %s server|client HOST:PORT bulk|rate|many|pingpong|lat|connect|idle N\n",
+                argv[0]);
         return 2;
     }
     memcpy(host, argv[2], (size_t)(colon - argv[2]));

@@ -25,9 +25,9 @@
 #define SRM_ACK_ECN_TYPE 0x03
 #define SRM_ACK_DELAY_EXPONENT 3 /* fixed: the delay is in units of 2^3 microseconds */
 
-#define SRM_ACKS_RANGES_MAX 64                     /* ranges remembered, and written into one frame */
-#define SRM_ACKS_DELAY_MIN (100 * SRM_MICROSECOND) /* a finer timer costs more than it brings */
-#define SRM_ACKS_BUSY 50                           /* ack-eliciting packets per RTT; below: every 2nd */
+#define SRM_ACKS_RANGES_MAX 64             /* ranges remembered, and written into one frame */
+#define SRM_ACKS_DELAY_MIN SRM_MILLISECOND /* so an answer that is soon given carries the ACK */
+#define SRM_ACKS_BUSY 50                   /* ack-eliciting packets per RTT; below: every 2nd */
 #define SRM_ACKS_EVERY_MIN 2
 #define SRM_ACKS_EVERY_MAX 32
 #define SRM_ACKS_UNCONFIRMED_MAX 32 /* ACKs written without one being known to have arrived */

@@ -41,8 +41,8 @@ uint64_t srm_cc_bytes_of(uint64_t rate, srm_time interval) {
     return (uint64_t)((double)rate * (double)interval / (double)SRM_SECOND);
 }
 
-void srm_cc_set_rate(srm_cc *cc, uint64_t rate) {
+void srm_cc_set_rate(srm_cc *cc, uint64_t rate, srm_time burst) {
     cc->pacing_rate = srm_u64_min(srm_u64_max(rate, 1), SRM_CC_RATE_MAX);
-    uint64_t quantum = srm_cc_bytes_of(cc->pacing_rate, SRM_MILLISECOND);
-    cc->send_quantum = srm_u64_min(srm_u64_max(quantum, 2 * SRM_CC_PACKET), SRM_CC_QUANTUM_MAX);
+    uint64_t quantum = srm_cc_bytes_of(cc->pacing_rate, burst);
+    cc->send_quantum = srm_u64_min(srm_u64_max(quantum, SRM_CC_PACKET), SRM_CC_QUANTUM_MAX);
 }

@@ -20,6 +20,7 @@ typedef enum srm_cc_kind { SRM_CC_BBR, SRM_CC_CUBIC } srm_cc_kind;
 #define SRM_CC_PACKET ((uint64_t)1472)
 #define SRM_CC_INITIAL_WINDOW (10 * SRM_CC_PACKET) /* RFC 9002 section 7.2 */
 #define SRM_CC_QUANTUM_MAX ((uint64_t)65536)       /* largest burst: one batch of the driver */
+#define SRM_CC_BURST SRM_MILLISECOND               /* what the rate carries in it is a burst */
 #define SRM_CC_RATE_MAX ((uint64_t)1 << 40)        /* no pacing rate is above it, bytes a second */
 
 /* The state of delivery when a packet was sent; kept in the packet's record and handed back when it is
@@ -124,8 +125,8 @@ static inline uint64_t srm_cc_send_quantum(const srm_cc *cc) {
 uint64_t srm_cc_rate_of(uint64_t bytes, srm_time interval);
 /* Bytes that `rate` carries in `interval`. */
 uint64_t srm_cc_bytes_of(uint64_t rate, srm_time interval);
-/* Sets the pacing rate, within its bounds, and the send quantum that goes with it: what 1 ms carries, at
- * least two packets. */
-void srm_cc_set_rate(srm_cc *cc, uint64_t rate);
+/* Sets the pacing rate, within its bounds, and the send quantum that goes with it: what the rate carries in
+ * `burst`, at least a packet. */
+void srm_cc_set_rate(srm_cc *cc, uint64_t rate, srm_time burst);
 
 #endif

@@ -10,6 +10,16 @@
  * 3. ProbeRTT waits as long as RTT samples come close to min_rtt (SRM_BBR_SIMILAR_RTT): there is nothing to
  *    drain, and it costs 2 % of the throughput.
  * 4. CE marks, which the draft leaves open, count like lost packets that show congestion.
+ * 5. ProbeBW_UP does no more than it has to. The draft pushes for three rounds, and a bandwidth-delay product
+ *    of queue with it, to be sure that there is no more bandwidth. Where no queue stood before, a raised RTT
+ *    says so at once, and a quarter of min_rtt is all that is added (GENTLE). Where others' queue stands, a
+ *    flow with less than its share must push to get it, as the draft does; but no further than the first
+ *    loss that shows the queue to be full.
+ * 6. Between probes, while a queue stands, what is in flight follows from how long the queue is when it is
+ *    full (srm_bbr_model_queue_gain), rather than twice the BDP. Two BDPs are all there is in a queue of one:
+ *    CUBIC beside us would have nothing left.
+ * 7. A burst is a quarter of min_rtt at most (burst_time), and one packet rather than two at least: on a
+ *    short path, or a thin one, the draft's burst of 1 ms would be more than a queue of one BDP holds.
  */
 #include "cc.h"
 
@@ -24,6 +34,10 @@
 #define PROBE_WAIT (2 * SRM_SECOND) /* and up to 1 s more */
 #define PROBE_RTT_TIME (200 * SRM_MILLISECOND)
 #define UNMEASURED SRM_MILLISECOND /* stands for the RTT before the first sample */
+#define GENTLE 4                   /* part of min_rtt by which a probe on an empty path may raise the RTT */
+#define GENTLE_SEEN 8              /* by which it has to, for the probe to end */
+#define GENTLE_RTT_MIN (GENTLE * SRM_BBR_RTT_NOISE) /* of a shorter one that part is noise */
+#define BURST_RTT_MIN (SRM_MILLISECOND / 2)         /* below it both ends are on one machine */
 
 typedef struct gains {
     double pacing;
@@ -71,10 +85,19 @@ static uint64_t quantized(const srm_cc *cc, uint64_t volume) {
     return cc->bbr.state == SRM_BBR_UP ? volume + 2 * SRM_CC_PACKET : volume;
 }
 
+static uint64_t gentle_inflight(const srm_cc *cc) {
+    const srm_bbr *b = &cc->bbr;
+    return srm_cc_bytes_of(b->bw, b->up_rtt + b->model.min_rtt / GENTLE) + 2 * cc->send_quantum;
+}
+
 static uint64_t max_inflight(const srm_cc *cc) {
     const srm_bbr *b = &cc->bbr;
     double gain = gains_of[b->state].window;
-    return quantized(cc, scale(bdp(b, b->bw), gain) + srm_bbr_model_extra(&b->model));
+    if (b->state == SRM_BBR_DOWN || b->state == SRM_BBR_CRUISE)
+        gain = srm_bbr_model_queue_gain(&b->model, gain);
+    bool gentle = b->state == SRM_BBR_UP && b->up_rtt > 0;
+    uint64_t volume = gentle ? gentle_inflight(cc) : scale(bdp(b, b->bw), gain);
+    return quantized(cc, volume + srm_bbr_model_extra(&b->model));
 }
 
 /* Whether no more is in flight than fills the pipe. */
@@ -154,6 +177,8 @@ static void start_up(srm_cc *cc, const srm_cc_sample *sample) {
     b->ack_phase = SRM_BBR_ACKS_STARTING;
     srm_bbr_model_start_round(&b->model, sample->delivered);
     reset_full_bw(b, sample->rate);
+    bool gentle = b->model.min_rtt >= GENTLE_RTT_MIN && !srm_bbr_model_is_crowded(&b->model);
+    b->up_rtt = gentle ? sample->rtt_smoothed : 0;
     b->state = SRM_BBR_UP;
     raise_slope(cc);
 }
@@ -214,10 +239,16 @@ static void handle_too_high(srm_cc *cc, const srm_cc_sample *sample, uint64_t in
     }
 }
 
+static bool has_overflowed(const srm_bbr *b) {
+    return srm_bbr_model_overflowed(&b->model, b->loss_round_lost, b->loss_round_lost + b->loss_round_acked);
+}
+
 static void on_lost(srm_cc *cc, const srm_cc_sample *sample) {
     srm_bbr *b = &cc->bbr;
     note_loss(cc, sample);
     b->loss_round_lost += sample->lost_bytes;
+    if (has_overflowed(b))
+        srm_bbr_model_on_overflow(&b->model, sample->now, sample->rtt_smoothed);
     if (b->probe_sample && is_too_high(b, sample, &sample->lost_state))
         handle_too_high(cc, sample, inflight_at_loss(b, sample), sample->lost_state.app_limited);
 }
@@ -389,8 +420,19 @@ static bool is_time_to_cruise(const srm_cc *cc, uint64_t in_flight) {
            is_drained(cc, srm_bbr_model_max_bw(&b->model), in_flight);
 }
 
+/* The first answers of the probe are in: a path that was empty isn't empty any more, or the queue is full. */
+static bool is_probe_answered(const srm_bbr *b, const srm_cc_sample *sample) {
+    srm_time margin = srm_time_max(b->model.min_rtt / GENTLE_SEEN, SRM_BBR_RTT_NOISE);
+    if (b->ack_phase != SRM_BBR_ACKS_FEEDBACK)
+        return false;
+    return (b->up_rtt > 0 && sample->rtt_smoothed > b->up_rtt + margin) ||
+           (sample->lost_bytes > 0 && has_overflowed(b));
+}
+
 static bool is_time_to_go_down(srm_cc *cc, const srm_cc_sample *sample) {
     srm_bbr *b = &cc->bbr;
+    if (is_probe_answered(b, sample))
+        return true;
     if (b->probe_too_high && sample->in_flight >= b->inflight_long) {
         b->probe_precaution = true;
         return true;
@@ -476,17 +518,25 @@ static void check_probe_rtt(srm_cc *cc, const srm_cc_sample *sample) {
 
 /* ---- what comes out ---- */
 
+static srm_time burst_time(const srm_bbr *b) {
+    srm_time rtt = b->model.min_rtt;
+    if (rtt < BURST_RTT_MIN || rtt == SRM_TIME_NEVER)
+        return SRM_CC_BURST;
+    return srm_time_min(SRM_CC_BURST, srm_time_max(rtt / 4, SRM_CC_BURST / 4));
+}
+
 static void set_pacing_rate(srm_cc *cc, double gain) {
     const srm_bbr *b = &cc->bbr;
     double repair = srm_bbr_model_repair(&b->model);
     uint64_t rate = scale(b->bw, gain * PACING_MARGIN * repair);
     if (b->full_bw_reached || rate > cc->pacing_rate)
-        srm_cc_set_rate(cc, rate);
+        srm_cc_set_rate(cc, rate, burst_time(b));
 }
 
 /* The first RTT tells what the initial window makes a second; before, it was a guess. */
 static void init_pacing_rate(srm_cc *cc, srm_time rtt) {
-    srm_cc_set_rate(cc, scale(srm_cc_rate_of(SRM_CC_INITIAL_WINDOW, rtt), gains_of[SRM_BBR_STARTUP].pacing));
+    uint64_t rate = srm_cc_rate_of(SRM_CC_INITIAL_WINDOW, rtt);
+    srm_cc_set_rate(cc, scale(rate, gains_of[SRM_BBR_STARTUP].pacing), SRM_CC_BURST);
 }
 
 static void bound_window(srm_cc *cc) {

@@ -65,6 +65,7 @@ typedef struct srm_bbr {
 
     bool window_limited; /* the window was full in this round; in the last one */
     bool window_limited_before;
+    srm_time up_rtt; /* smoothed, when UP began on an empty path; 0: a queue stood, or too short to tell */
     uint64_t probe_up_acked;
     uint64_t probe_up_per_packet; /* bytes acknowledged for each packet that inflight_long grows by */
     uint32_t probe_up_rounds;

@@ -8,6 +8,8 @@ void srm_bbr_model_init(srm_bbr_model *model, srm_time now) {
     *model = (srm_bbr_model){.min_rtt = SRM_TIME_NEVER,
                              .min_rtt_at = now,
                              .floor_now = SRM_TIME_NEVER,
+                             .low_now = SRM_TIME_NEVER,
+                             .low_before = SRM_TIME_NEVER,
                              .probe_rtt_min = SRM_TIME_NEVER,
                              .probe_rtt_min_at = now,
                              .extra_start = now};
@@ -41,6 +43,8 @@ void srm_bbr_model_next_cycle(srm_bbr_model *model) {
         return; /* only an idle application in this cycle */
     model->bw_before = model->bw_now;
     model->bw_now = 0;
+    model->low_before = model->low_now;
+    model->low_now = SRM_TIME_NEVER;
 }
 
 /* ---- round-trip time ---- */
@@ -61,6 +65,7 @@ static void watch_floor(srm_bbr_model *model, srm_time rtt) {
     if (!model->round_start || model->floor_samples < SRM_BBR_FLOOR_SAMPLES)
         return;
     model->floor = model->floor_now;
+    model->low_now = srm_time_min(model->low_now, model->floor);
     model->floor_now = SRM_TIME_NEVER;
     model->floor_samples = 0;
 }
@@ -95,6 +100,34 @@ void srm_bbr_model_on_rtt(srm_bbr_model *model, const srm_cc_sample *sample) {
 
 bool srm_bbr_model_has_queue(const srm_bbr_model *model) {
     return model->floor - queue_margin(model->min_rtt) > model->min_rtt;
+}
+
+bool srm_bbr_model_is_crowded(const srm_bbr_model *model) {
+    return model->floor - model->min_rtt / SRM_BBR_CROWDED > model->min_rtt;
+}
+
+bool srm_bbr_model_overflowed(const srm_bbr_model *model, uint64_t lost, uint64_t sent) {
+    double own = LOSS_TRUST * srm_bbr_model_random_loss(model);
+    return (double)lost > own * (double)sent && srm_bbr_model_has_queue(model);
+}
+
+void srm_bbr_model_on_overflow(srm_bbr_model *model, srm_time now, srm_time rtt) {
+    if (rtt <= model->full_rtt && now <= model->full_rtt_at + SRM_BBR_FULL_LIFE)
+        return;
+    model->full_rtt = rtt;
+    model->full_rtt_at = now;
+}
+
+double srm_bbr_model_queue_gain(const srm_bbr_model *model, double most) {
+    if (model->min_rtt < SRM_BBR_RTT_FLOOR || !srm_bbr_model_has_queue(model))
+        return most;
+    double path = (double)model->min_rtt, gain = SRM_BBR_UNKNOWN_GAIN;
+    if (model->full_rtt > 0)
+        gain = SRM_BBR_FULL_SHARE * (double)model->full_rtt / path;
+    srm_time low = srm_time_min(model->low_now, model->low_before);
+    if (low != SRM_TIME_NEVER && (double)low > gain * path)
+        gain = (double)low / path;
+    return gain < 1 ? 1 : gain < most ? gain : most;
 }
 
 uint64_t srm_bbr_model_bdp(const srm_bbr_model *model, uint64_t bw, uint64_t unknown) {

@@ -9,6 +9,14 @@
  * A queue stands when even the lowest RTT of at least a round and SRM_BBR_FLOOR_SAMPLES ACKs is above min_rtt
  * by a margin. The average would tell of busy machines and radio, which delay single packets, as well.
  *
+ * A queue that stands and loses more than the path itself does is full, and the RTT says how long it is then.
+ * From that follows how much of it is ours to take (srm_bbr_model_queue_gain):
+ *
+ *     min_rtt      low                                       full_rtt
+ *        |----------|------------------------------------------|
+ *        path       what others never     what others fill and
+ *                   empty of late         empty by turns
+ *
  * Rates are bytes a second, volumes bytes.
  */
 #ifndef SRM_CC_BBR_MODEL_H
@@ -28,6 +36,10 @@ struct srm_cc_sample;
 #define SRM_BBR_LOSS_PACKETS 8        /* fewer packets lost tell nothing; StartupFullLossCnt */
 #define SRM_BBR_RANDOM_LOSS_MAX 0.20  /* no more loss than this is believed to be random */
 #define SRM_BBR_FLOOR_SAMPLES 8
+#define SRM_BBR_CROWDED 8                       /* a queue of more than this part of min_rtt isn't our own */
+#define SRM_BBR_FULL_SHARE 0.65                 /* of what a full queue's RTT holds at our rate */
+#define SRM_BBR_UNKNOWN_GAIN 1.5                /* while a queue stands whose length is not known */
+#define SRM_BBR_FULL_LIFE (10 * SRM_SECOND)     /* then a shorter full queue is believed */
 #define SRM_BBR_RTT_NOISE (2 * SRM_MILLISECOND) /* the margin: this, or 1/16 of min_rtt if that is more */
 /* A shorter min_rtt counts as this much where it says how much is to be in flight: within one machine, what
  * delays an ACK is scheduling, which a round trip of 50 us measured in a quiet moment says nothing about. */
@@ -49,6 +61,10 @@ typedef struct srm_bbr_model {
     srm_time floor; /* lowest RTT of the last SRM_BBR_FLOOR_SAMPLES or more; 0: not known yet */
     srm_time floor_now;
     uint32_t floor_samples;
+    srm_time low_now; /* lowest floor of this ProbeBW cycle, and of the one before */
+    srm_time low_before;
+    srm_time full_rtt; /* when the queue was full; 0: it never was */
+    srm_time full_rtt_at;
 
     uint64_t extra_now; /* largest excess of ACKs in this slot of rounds, and in the one before */
     uint64_t extra_before;
@@ -81,6 +97,18 @@ void srm_bbr_model_next_cycle(srm_bbr_model *model);
 void srm_bbr_model_on_rtt(srm_bbr_model *model, const struct srm_cc_sample *sample);
 /* Whether a queue stands; not before the first SRM_BBR_FLOOR_SAMPLES. */
 bool srm_bbr_model_has_queue(const srm_bbr_model *model);
+/* Whether the queue is longer than one flow alone makes it between its probes: others are there. */
+bool srm_bbr_model_is_crowded(const srm_bbr_model *model);
+/* Whether losing `lost` of `sent` shows that the queue was full: one stands, and it is beyond one and a half
+ * times the path's own loss. Less than srm_bbr_model_congested asks for: it says when to stop, not that the
+ * path has become narrower. */
+bool srm_bbr_model_overflowed(const srm_bbr_model *model, uint64_t lost, uint64_t sent);
+/* It was, at this smoothed RTT. */
+void srm_bbr_model_on_overflow(srm_bbr_model *model, srm_time now, srm_time rtt);
+/* How many BDPs to have in flight at most, `most` where no queue stands or the path is within a machine.
+ * While one does stand: what leaves others, who fill it until it overflows and then go back to 0.7 of what
+ * they had, as much as us; and never less than what was under way when it was shortest. */
+double srm_bbr_model_queue_gain(const srm_bbr_model *model, double most);
 /* What `bw` has under way in the shortest round trip; `unknown` before the first RTT sample. */
 uint64_t srm_bbr_model_bdp(const srm_bbr_model *model, uint64_t bw, uint64_t unknown);
 

@@ -28,7 +28,7 @@ static void put_out(srm_cc *cc, srm_time rtt) {
     const srm_cubic_curve *curve = &cc->cubic.curve;
     double gain = in_slow_start(curve) ? PACING_SLOW_START : PACING;
     cc->window = curve->window;
-    srm_cc_set_rate(cc, srm_cc_rate_of((uint64_t)(gain * (double)curve->window), rtt));
+    srm_cc_set_rate(cc, srm_cc_rate_of((uint64_t)(gain * (double)curve->window), rtt), SRM_CC_BURST);
 }
 
 static void cubic_init(srm_cc *cc, srm_time now) {

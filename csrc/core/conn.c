@@ -41,8 +41,15 @@ void srm_conn_rotate(srm_conn *conn) {
     srm_conn_wake(conn);
 }
 
+static void set_busy(srm_conn *conn, bool busy) {
+    conn->endpoint->busy_count += busy;
+    conn->endpoint->busy_count -= conn->busy;
+    conn->busy = busy;
+}
+
 void srm_conn_sent_all(srm_conn *conn, srm_time now) {
     unqueue(conn);
+    set_busy(conn, !conn->ended && conn->current != NULL && srm_outbox_ready(&conn->outbox));
     srm_endpoint_timed_set(conn->endpoint, &conn->timed, srm_conn_deadline(conn, now));
 }
 
@@ -147,6 +154,7 @@ static void unregister_ids(srm_conn *conn) {
 void srm_conn_free(srm_conn *conn) {
     srm_endpoint *endpoint = conn->endpoint;
     unqueue(conn);
+    set_busy(conn, false);
     srm_conn_forget_links(conn, true);
     unregister_ids(conn);
     srm_entry_fini(&conn->entry);
@@ -209,26 +217,6 @@ srmudp_error srm_endpoint_open(srm_endpoint *endpoint, srm_time now, srm_span ke
     return SRMUDP_OK;
 }
 
-/* Its peer came back as another process, from the same place, with the same key: what is left of the old
- * connection ends, at once if it is silent already, else when it leaves a CHALLENGE unanswered. */
-static void end_predecessors(srm_conn *newcomer, srm_time now) {
-    srm_endpoint *endpoint = newcomer->endpoint;
-    uint64_t hash = srm_address_hash(endpoint, &newcomer->current->remote, true);
-    size_t cursor = 0;
-    for (srm_entry_address *slot; (slot = srm_table_each(&endpoint->addresses, hash, &cursor)) != NULL;) {
-        srm_conn *conn = (srm_conn *)(void *)((char *)slot->entry - offsetof(srm_conn, entry));
-        if (conn == newcomer || !conn->accepted || conn->ended || conn->current == NULL ||
-            conn->entry.key_bucket != newcomer->entry.key_bucket ||
-            memcmp(conn->entry.label_hash, newcomer->entry.label_hash, SRM_LABEL_HASH_SIZE) != 0 ||
-            !srm_address_equal(&conn->current->remote, &newcomer->current->remote))
-            continue;
-        if (!srm_conn_alive(conn))
-            srm_conn_end(conn, now, true, SRMUDP_PEER_RESTARTED, SRM_CLOSE_LOST);
-        else
-            srm_conn_challenge(conn->current, now, SRM_CHALLENGE_SILENCE, &conn->current->remote);
-    }
-}
-
 void srm_conn_accept(srm_listener *listener, srm_time now, const srm_confirmed *run,
                      srm_span session_packets) {
     srm_endpoint *endpoint = listener->endpoint;
@@ -251,7 +239,7 @@ void srm_conn_accept(srm_listener *listener, srm_time now, const srm_confirmed *
     srm_entry_forget_attempts(&conn->entry, run->created);
     srm_conn_confirmed(conn, now, run);
     if (conn->current != NULL)
-        end_predecessors(conn, now);
+        srm_conn_end_predecessors(conn, now);
 }
 
 /* ---- Commands ---- */

@@ -26,7 +26,7 @@ enum {
 /* What a packet carried, as its record says (srm_sent_frame.kind). */
 enum {
     SRM_SENT_MSG = 1,
-    SRM_SENT_COPY, /* the same once more (copies.h): its loss means nothing */
+    SRM_SENT_COPY, /* the same once more (repair_out.h): its loss means nothing */
     SRM_SENT_ACK,  /* number: the largest */
     SRM_SENT_MAX_DATA,
     SRM_SENT_BLOCKED,
@@ -45,6 +45,7 @@ enum {
     SRM_FRAME_CHALLENGE = 0x08,
     SRM_FRAME_RESPONSE = 0x09,
     SRM_FRAME_IMMEDIATE_ACK = 0x0a,
+    SRM_FRAME_REPAIR = 0x0b, /* repair.h */
 };
 
 struct srm_conn {
@@ -56,6 +57,7 @@ struct srm_conn {
     void *user;
     srmudp_status status;
     bool sending;  /* in the endpoint's queue */
+    bool busy;     /* counted in the endpoint's busy_count */
     bool released; /* nobody listens to its events */
     bool accepted;
     bool session; /* a peer has proved the key: peer_id names its process's open() */
@@ -63,6 +65,7 @@ struct srm_conn {
     bool ended;   /* CLOSED was said */
     bool listed;  /* in the endpoint's table of labels: strangers may be for it */
     bool version_told;
+    bool speaks; /* it was asked for all connections of its address: its silence makes the others be asked */
     bool silent; /* the present peer left a CHALLENGE unanswered since it was last heard */
     uint8_t peer_id[SRM_CONNECTION_ID_SIZE];
     srm_outbox outbox;
@@ -106,6 +109,9 @@ void srm_conn_drop_candidate(srm_conn *conn, srm_link *link);
 void srm_conn_close_link(srm_link *link, srm_time now);
 void srm_conn_link_gone(srm_conn *conn, srm_link *link);
 void srm_conn_forget_links(srm_conn *conn, bool current_too);
+/* An accepted peer came: what an earlier process of its left behind, known by address, key and label, ends:
+ * at once if it is silent already, else when it leaves a CHALLENGE unanswered. */
+void srm_conn_end_predecessors(srm_conn *newcomer, srm_time now);
 void srm_conn_challenge_timeout(srm_link *link, srm_time now);
 srm_time srm_conn_silence_time(const srm_link *link);
 bool srm_conn_same_session(const srm_conn *conn, const srm_link *link);

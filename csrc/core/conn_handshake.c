@@ -81,8 +81,13 @@ void srm_conn_challenge(srm_link *link, srm_time now, uint8_t purpose, const srm
     srm_conn_wake(link->conn);
 }
 
+/* Nobody waits for the end of an accepted connection, and its peer may have a thousand of them to look after:
+ * it has as long to answer as for data. */
 static srm_time silence_wait(const srm_link *link) {
-    return srm_time_max(3 * srm_rtt_pto(&link->rtt), SRM_SILENCE_MIN);
+    const srm_conn *conn = link->conn;
+    srm_time least = conn->accepted ? conn->endpoint->config.liveness_in_flight * SRM_MILLISECOND
+                                    : (srm_time)SRM_SILENCE_MIN;
+    return srm_time_max(3 * srm_rtt_pto(&link->rtt), least);
 }
 
 /* How long a CHALLENGE is worth waiting for: on a slow path the answer alone takes seconds. */
@@ -211,6 +216,40 @@ void srm_conn_on_response(srm_link *link, srm_time now, const uint8_t data[8]) {
     }
 }
 
+/* ---- An accepted peer's process was replaced ---- */
+
+static bool is_predecessor(const srm_conn *conn, const srm_conn *of) {
+    return conn != of && conn->accepted && !conn->ended && conn->current != NULL &&
+           conn->entry.key_bucket == of->entry.key_bucket &&
+           memcmp(conn->entry.label_hash, of->entry.label_hash, SRM_LABEL_HASH_SIZE) == 0 &&
+           srm_address_equal(&conn->current->remote, &of->current->remote);
+}
+
+/* A process may well hold a thousand connections from one socket, so one of the living speaks for them all:
+ * only when it turns out to be silent the others are asked. */
+static void ask_predecessors(srm_conn *of, srm_time now, bool all) {
+    srm_endpoint *endpoint = of->endpoint;
+    uint64_t hash = srm_address_hash(endpoint, &of->current->remote, true);
+    size_t cursor = 0;
+    bool asked = false;
+    for (srm_entry_address *slot; (slot = srm_table_each(&endpoint->addresses, hash, &cursor)) != NULL;) {
+        srm_conn *conn = conn_of(slot->entry);
+        if (!is_predecessor(conn, of))
+            continue;
+        if (!srm_conn_alive(conn))
+            srm_conn_end(conn, now, true, SRMUDP_PEER_RESTARTED, SRM_CLOSE_LOST);
+        if (!srm_conn_alive(conn) || asked)
+            continue;
+        srm_conn_challenge(conn->current, now, SRM_CHALLENGE_SILENCE, &conn->current->remote);
+        conn->speaks |= !all;
+        asked = !all;
+    }
+}
+
+void srm_conn_end_predecessors(srm_conn *newcomer, srm_time now) {
+    ask_predecessors(newcomer, now, false);
+}
+
 void srm_conn_challenge_timeout(srm_link *link, srm_time now) {
     srm_conn *conn = link->conn;
     link->challenge_open = link->challenge_due = false;
@@ -226,6 +265,8 @@ void srm_conn_challenge_timeout(srm_link *link, srm_time now) {
     }
     conn->silent = true;
     if (conn->accepted) {
+        if (conn->speaks)
+            ask_predecessors(conn, now, true);
         srm_conn_end(conn, now, true, SRMUDP_PEER_RESTARTED, SRM_CLOSE_LOST);
         return;
     }

@@ -61,13 +61,13 @@ void srm_conn_apply_sent_event(srm_conn *conn, srm_link *link, srm_time now, con
         uint64_t packets = srm_cc_window(&link->cc) / SRM_DATAGRAM_MIN_MTU;
         srm_replay_want(&link->replay, 2 * packets);
     }
-    srm_copies_on_event(&link->copies, now, event->acked_packets - event->late_packets, event->lost_packets);
+    srm_repair_out_on_event(&link->repair_out, now, event->acked_packets - event->late_packets,
+                            event->lost_packets);
     if (event->acked_size_max > 0)
         srm_mtu_on_packets_acked(&link->mtu, now, event->acked_size_max);
     if (event->lost_size_min > 0)
         srm_mtu_on_packets_lost(&link->mtu, now, event->lost_size_min);
-    if (event->ecn_failed)
-        link->ecn = false;
+    srm_marks_on_ack(&link->marks, &link->sent, event);
     if (event->probes > 0) {
         link->probes = event->probes;
         if (link == conn->current && !srm_outbox_probe(&conn->outbox))
@@ -139,12 +139,10 @@ static void deliver(srm_conn *conn) {
     }
 }
 
-static bool on_msg(packet_in *p, srm_reader *r, uint8_t type) {
+/* A message, or a piece of one, for the inbox. False: it breaks the protocol. */
+static bool give(packet_in *p, const srm_fragment_in *fragment) {
     srm_conn *conn = p->link->conn;
-    srm_fragment_in fragment;
-    if (!srm_msg_frame_read(r, type, &fragment))
-        return false;
-    switch (srm_inbox_on_fragment(&conn->inbox, &fragment)) {
+    switch (srm_inbox_on_fragment(&conn->inbox, fragment)) {
     case SRM_INBOX_TAKEN:
     case SRM_INBOX_DUPLICATE:
         return true;
@@ -161,6 +159,50 @@ static bool on_msg(packet_in *p, srm_reader *r, uint8_t type) {
         return false;
     }
     return false;
+}
+
+/* Messages that were lost, and that what came now tells. */
+static bool give_recovered(packet_in *p) {
+    srm_fragment_in fragment;
+    while (srm_repair_in_take(p->link->repair_in, &fragment))
+        if (!give(p, &fragment))
+            return false;
+    return true;
+}
+
+static bool on_msg(packet_in *p, srm_reader *r, uint8_t type) {
+    srm_fragment_in fragment;
+    if (!srm_msg_frame_read(r, type, &fragment) || !give(p, &fragment))
+        return false;
+    if (p->link->repair_in == NULL || p->unready)
+        return true;
+    srm_repair_in_on_message(p->link->repair_in, &fragment);
+    return give_recovered(p);
+}
+
+/* What came before anything was kept for repairs can't be taken out of them again. */
+static bool is_useful(const srm_link *link, const srm_repair *repair) {
+    uint16_t unknown = srm_repair_in_unknown(link->repair_in, repair);
+    for (unsigned i = 0; i < SRM_REPAIR_SPAN; i++)
+        if ((unknown >> i & 1) != 0 && srm_inbox_has(&link->conn->inbox, repair->channel, repair->first + i))
+            return false;
+    return unknown != 0;
+}
+
+static bool on_repair(packet_in *p, srm_reader *r) {
+    srm_link *link = p->link;
+    srm_repair repair;
+    if (!srm_repair_frame_read(r, &repair))
+        return false;
+    if (link->repair_in == NULL)
+        link->repair_in = srm_repair_in_new(p->now);
+    if (link->repair_in == NULL)
+        return true;
+    link->repair_in->used = p->now;
+    if (!is_useful(link, &repair))
+        return true;
+    srm_repair_in_on_repair(link->repair_in, &repair);
+    return give_recovered(p);
 }
 
 static void on_challenge(packet_in *p, srm_reader *r) {
@@ -229,6 +271,8 @@ static bool on_session_frame(packet_in *p, srm_reader *r, uint8_t type) {
         return true;
     case SRM_FRAME_CONSUMED:
         return on_consumed(p, r);
+    case SRM_FRAME_REPAIR:
+        return on_repair(p, r);
     default:
         return false;
     }

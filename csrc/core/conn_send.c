@@ -12,7 +12,8 @@ typedef struct packet_plan {
     bool data; /* messages may go in: window and pacing allow it, or it is a probe */
     bool eliciting;
     bool any;
-    bool probe; /* of the probe timer: whatever the window says */
+    bool probe;  /* of the probe timer: whatever the window says */
+    bool marked; /* ECT(0): the datagrams of one batch all are, or none */
 } packet_plan;
 
 static void record(packet_plan *p, uint8_t kind, uint8_t channel, uint64_t number, uint32_t offset,
@@ -109,27 +110,95 @@ static void write_blocked(packet_plan *p, srm_writer *w) {
     p->eliciting = true;
 }
 
-/* Small messages of earlier packets that nobody acknowledged yet, once more. */
-static void write_copies(packet_plan *p, srm_writer *w) {
-    srm_link *link = p->link;
-    const srm_copy *copy;
-    for (size_t at = 0; (copy = srm_copies_next(&link->copies, link->sent.next, &at)) != NULL;) {
-        const srm_message *message = srm_outbox_find(&p->conn->outbox, copy->channel, copy->number);
-        srm_fragment fragment = {.message = message, .whole = true};
-        fragment.length = message != NULL ? message->size : 0;
-        size_t size = message != NULL ? srm_msg_frame_overhead(&fragment) + message->size : 0;
-        if (size > srm_writer_left(w))
-            return;
-        if (message == NULL ||
-            !srm_copies_afford(&link->copies, p->now, srm_cc_pacing_rate(&link->cc), size)) {
-            srm_copies_drop(&link->copies, at);
+/* What a repair covers: the newest messages of one channel that nobody acknowledged. */
+typedef struct cover {
+    const srm_message *messages[SRM_REPAIR_WINDOW];
+    size_t count;
+    uint64_t newest;
+} cover;
+
+/* A combination is as long as the longest message in it: one that is much longer than who pays is left to its
+ * own like, or one large message among small ones would make each of them pay for its size. */
+static cover find_cover(const packet_plan *p, const srm_repair_entry *payer, size_t size) {
+    cover c = {.count = 0};
+    size_t limit = srm_size_max(2 * size, SRM_REPAIR_SIZE_FREE);
+    srm_repair_entry *entry;
+    for (size_t at = 0; (entry = srm_repair_out_covered(&p->link->repair_out, payer, &at)) != NULL; at++) {
+        const srm_message *message = srm_outbox_find(&p->conn->outbox, entry->channel, entry->number);
+        entry->gone = message == NULL;
+        if (message == NULL || message->size > limit)
             continue;
-        }
-        record(p, SRM_SENT_COPY, message->channel, message->number, 0, message->size);
-        srm_msg_frame_write(w, &fragment);
-        srm_copies_sent(&link->copies, p->now, &at, link->sent.next, link->rtt.smoothed);
-        p->eliciting = true;
+        c.messages[c.count++] = message;
+        c.newest = srm_u64_max(c.newest, entry->number);
     }
+    return c;
+}
+
+/* The frame for a cover; messages too far behind the newest are left out of it. */
+static srm_repair repair_of(const srm_repair_out *out, const cover *c) {
+    srm_repair repair = {
+        .first = c->newest, .channel = c->messages[0]->channel, .index = out->index, .symbol = {NULL, 0}};
+    for (size_t i = 0; i < c->count; i++)
+        if (c->newest - c->messages[i]->number < SRM_REPAIR_SPAN)
+            repair.first = srm_u64_min(repair.first, c->messages[i]->number);
+    for (size_t i = 0; i < c->count; i++) {
+        const srm_message *message = c->messages[i];
+        if (message->number < repair.first)
+            continue;
+        repair.mask |= (uint16_t)(1u << (message->number - repair.first));
+        repair.symbol.size = srm_size_max(repair.symbol.size, SRM_REPAIR_HEAD + message->size);
+    }
+    return repair;
+}
+
+static void write_combination(srm_writer *w, const cover *c, const srm_repair *repair) {
+    srm_repair_part parts[SRM_REPAIR_WINDOW];
+    size_t count = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        const srm_message *message = c->messages[i];
+        if (message->number >= repair->first)
+            parts[count++] = (srm_repair_part){.data = srm_span_of(message->data, message->size),
+                                               .flags = message->flags,
+                                               .factor = srm_repair_factor(repair->index, message->number)};
+    }
+    srm_repair_combine(srm_repair_frame_write(w, repair), repair->symbol.size, parts, count);
+}
+
+/* One repair of what this message's channel has under way; false: it doesn't fit into this packet. */
+static bool write_repair(packet_plan *p, srm_writer *w, const srm_repair_entry *payer) {
+    srm_repair_out *out = &p->link->repair_out;
+    const srm_message *own = srm_outbox_find(&p->conn->outbox, payer->channel, payer->number);
+    if (own == NULL) {
+        srm_repair_out_waive(out, payer);
+        return true;
+    }
+    cover c = find_cover(p, payer, own->size);
+    srm_repair repair = repair_of(out, &c);
+    srm_fragment copy = {.message = c.messages[0], .length = c.messages[0]->size, .whole = true};
+    size_t size = c.count > 1 ? srm_repair_frame_size(&repair) : srm_msg_frame_overhead(&copy) + copy.length;
+    if (size > srm_writer_left(w))
+        return false;
+    if (!srm_repair_out_afford(out, p->now, srm_cc_pacing_rate(&p->link->cc), size)) {
+        srm_repair_out_waive(out, payer);
+        return true;
+    }
+    if (c.count > 1) {
+        write_combination(w, &c, &repair);
+    } else { /* its acknowledgement is one of the message */
+        record(p, SRM_SENT_COPY, copy.message->channel, copy.message->number, 0, copy.length);
+        srm_msg_frame_write(w, &copy);
+    }
+    srm_repair_out_sent(out, payer, p->now, p->link->sent.next, p->link->rtt.smoothed);
+    p->any = p->eliciting = true;
+    return true;
+}
+
+static void write_repairs(packet_plan *p, srm_writer *w) {
+    const srm_link *link = p->link;
+    const srm_repair_entry *payer;
+    while ((payer = srm_repair_out_payer(&link->repair_out, p->now, link->sent.next)) != NULL)
+        if (!write_repair(p, w, payer))
+            return;
 }
 
 static void write_messages(packet_plan *p, srm_writer *w) {
@@ -146,8 +215,8 @@ static void write_messages(packet_plan *p, srm_writer *w) {
         srm_msg_frame_write(w, &fragment);
         srm_outbox_sent(outbox, &fragment);
         if (fragment.whole)
-            srm_copies_note(&p->link->copies, p->now, frame.channel, frame.number, frame.length,
-                            p->link->sent.next, p->link->rtt.smoothed);
+            srm_repair_out_note(&p->link->repair_out, p->now, frame.channel, frame.number, frame.length,
+                                fragment.again, p->link->sent.next, p->link->rtt.smoothed);
         p->any = p->eliciting = true;
     }
 }
@@ -164,7 +233,7 @@ static void write_frames(packet_plan *p, srm_writer *w) {
         write_consumed(p, w);
         write_blocked(p, w);
         if (p->data) {
-            write_copies(p, w);
+            write_repairs(p, w);
             write_messages(p, w);
         }
     }
@@ -206,7 +275,9 @@ static size_t build(packet_plan *p, uint8_t *buffer, size_t size, bool fill) {
     uint64_t before = link->sent.in_flight;
     srm_sent_commit(&link->sent, p->now, total,
                     (p->eliciting ? SRM_SENT_ELICITING : 0) | (p->probe ? SRM_SENT_PTO_PROBE : 0) |
-                        (off_path ? SRM_SENT_OFF_PATH : 0));
+                        (off_path ? SRM_SENT_OFF_PATH : 0) | (p->marked ? SRM_SENT_ECT0 : 0));
+    if (p->marked && p->eliciting)
+        srm_marks_on_sent(&link->marks);
     if (p->eliciting && !off_path) {
         if (before == 0)
             srm_cc_on_idle_restart(&link->cc, p->now);
@@ -219,9 +290,20 @@ static size_t build(packet_plan *p, uint8_t *buffer, size_t size, bool fill) {
     return total;
 }
 
+/* How large a packet is worth it, whatever the path carries: a loss must show among the packets behind it, so
+ * a window holds four; and no packet is longer than a burst may be. */
+static size_t worthwhile_size(const srm_link *link) {
+    uint64_t share = srm_u64_min(srm_cc_window(&link->cc) / 4, srm_cc_send_quantum(&link->cc));
+    return (size_t)srm_u64_max(share, SRM_DATAGRAM_USUAL_MTU);
+}
+
+static size_t packet_size(const srm_link *link) {
+    return srm_size_min(srm_mtu_current(&link->mtu), worthwhile_size(link));
+}
+
 /* Less room than this is not worth a packet with messages. */
 static size_t least_room(const srm_link *link) {
-    return srm_mtu_current(&link->mtu) / 2;
+    return packet_size(link) / 2;
 }
 
 /* An application that sends little is not what fills a queue: up to the initial window it may send at once,
@@ -241,32 +323,42 @@ static uint64_t window_room(const srm_link *link) {
     return srm_u64_max(room, thin_allowance(link));
 }
 
+/* A connection among many has its share of the engine's time as well as of the path: its packets leave in
+ * fewer and larger batches, which cost less, up to SRM_QUANTA_MAX times what it would send alone in a
+ * quantum. */
+static uint64_t send_quantum(const srm_conn *conn, const srm_link *link) {
+    uint64_t quantum = srm_cc_send_quantum(&link->cc);
+    uint64_t most = srm_u64_min(srm_cc_window(&link->cc) / 4, SRM_CC_QUANTUM_MAX);
+    size_t times = srm_size_min(conn->endpoint->busy_count, SRM_QUANTA_MAX);
+    return times < 2 ? quantum : srm_u64_max(quantum, srm_u64_min(quantum * times, most));
+}
+
 /* Bytes of messages that may go now. */
 static size_t budget(const srm_conn *conn, srm_link *link, srm_time now) {
     if (link != conn->current)
         return 0;
     uint64_t paced =
-        srm_pacer_allowance(&link->pacer, now, srm_cc_pacing_rate(&link->cc), srm_cc_send_quantum(&link->cc));
+        srm_pacer_allowance(&link->pacer, now, srm_cc_pacing_rate(&link->cc), send_quantum(conn, link));
     return (size_t)srm_u64_min(window_room(link), srm_u64_max(paced, thin_allowance(link)));
 }
 
-/* Whether messages, or copies of them, want to go out. */
+/* Whether messages, or repairs of them, want to go out. */
 static bool data_due(const srm_conn *conn, const srm_link *link, srm_time now) {
-    return srm_outbox_ready(&conn->outbox) || srm_copies_deadline(&link->copies) <= now;
+    return srm_outbox_ready(&conn->outbox) || srm_repair_out_deadline(&link->repair_out) <= now;
 }
 
 /* Fills the batch with packets of one size; the last may be shorter. */
 static size_t build_batch(packet_plan *p, uint8_t *buffer, size_t capacity, bool batch, size_t *segment) {
     srm_link *link = p->link;
-    size_t mtu = srm_mtu_current(&link->mtu), total = 0, left = budget(p->conn, link, p->now);
-    size_t limit = batch ? srm_size_min(capacity, SRM_TRANSMIT_MAX_BYTES) : mtu;
-    for (size_t count = 0; count < SRM_TRANSMIT_MAX_SEGMENTS && limit - total >= mtu; count++) {
+    size_t most = srm_size_min(packet_size(link), capacity), total = 0, left = budget(p->conn, link, p->now);
+    size_t limit = batch ? srm_size_min(capacity, SRM_TRANSMIT_MAX_BYTES) : most;
+    for (size_t count = 0; count < SRM_TRANSMIT_MAX_SEGMENTS && limit - total >= most; count++) {
         bool control = control_due(p->conn, link, p->now);
         p->probe = link->probes > 0;
         p->data = p->probe || (left >= least_room(link) && data_due(p->conn, link, p->now));
         if (!p->data && !control)
             break;
-        size_t allowed = count == 0 ? mtu : *segment;
+        size_t allowed = count == 0 ? most : *segment;
         if (p->probe) /* it must get through, even if the path no longer carries large packets */
             allowed = srm_size_min(allowed, SRM_DATAGRAM_MIN_MTU);
         size_t size = build(p, buffer + total, allowed, batch);
@@ -304,9 +396,9 @@ static size_t build_confirm(packet_plan *p, uint8_t *buffer) {
     return confirm + build(p, buffer + confirm, SRM_DATAGRAM_MIN_MTU - confirm, false);
 }
 
-static size_t build_probe(packet_plan *p, uint8_t *buffer) {
+static size_t build_probe(packet_plan *p, uint8_t *buffer, size_t capacity) {
     srm_link *link = p->link;
-    size_t size = srm_mtu_probe_wanted(&link->mtu, p->now);
+    size_t size = srm_mtu_probe_wanted(&link->mtu, p->now, srm_size_min(worthwhile_size(link), capacity));
     if (link != p->conn->current || size == 0 || link->confirm != NULL || !srm_conn_alive(p->conn) ||
         !srm_sent_begin(&link->sent))
         return 0;
@@ -316,7 +408,8 @@ static size_t build_probe(packet_plan *p, uint8_t *buffer) {
     srm_write_zeros(&out.w, srm_writer_left(&out.w));
     record(p, SRM_SENT_PROBE, 0, 0, 0, size);
     SRM_ASSERT(srm_link_packet_finish(link, &out) == size);
-    srm_sent_commit(&link->sent, p->now, size, SRM_SENT_ELICITING | SRM_SENT_MTU_PROBE);
+    srm_sent_commit(&link->sent, p->now, size,
+                    SRM_SENT_ELICITING | SRM_SENT_MTU_PROBE | (p->marked ? SRM_SENT_ECT0 : 0));
     srm_mtu_on_probe_sent(&link->mtu, p->now, size);
     p->conn->totals.udp_bytes_sent += size;
     return size;
@@ -359,6 +452,11 @@ static size_t build_close(packet_plan *p, uint8_t *buffer) {
     return confirm + size;
 }
 
+/* Handshake and path validation go without a mark: they are to get through, whatever a path does to marks. */
+static void mark(packet_plan *p) {
+    p->marked = srm_marks_wanted(&p->link->marks, &p->link->sent);
+}
+
 static bool transmit_link(srm_conn *conn, srm_link *link, srm_time now, uint8_t *buffer, size_t capacity,
                           bool batch, srm_transmit *out) {
     packet_plan p = {.conn = conn, .link = link, .now = now, .to = link->remote};
@@ -373,14 +471,18 @@ static bool transmit_link(srm_conn *conn, srm_link *link, srm_time now, uint8_t 
             p.to = link->respond_due ? link->respond_to : link->challenge_to;
             size = build(&p, buffer, SRM_DATAGRAM_MIN_MTU, false);
         }
-        if (size == 0)
-            size = build_probe(&p, buffer);
         if (size == 0) {
             p.to = link->remote;
-            size = build_batch(&p, buffer, capacity, batch, &segment);
+            mark(&p);
+            size = build_probe(&p, buffer, capacity);
         }
+        if (size == 0)
+            size = build_batch(&p, buffer, capacity, batch, &segment);
     }
-    *out = (srm_transmit){.to = p.to, .size = size, .segment = segment > 0 ? segment : size, .ecn = 0};
+    *out = (srm_transmit){.to = p.to,
+                          .size = size,
+                          .segment = segment > 0 ? segment : size,
+                          .ecn = p.marked ? SRM_ECN_ECT0 : 0};
     return size > 0;
 }
 
@@ -419,13 +521,13 @@ srm_time srm_conn_send_time(const srm_conn *conn, srm_time now) {
     srm_time at = srm_inbox_consumed_since(&conn->inbox);
     if (at != SRM_TIME_NEVER)
         at += SRM_CONSUMED_DELAY;
-    srm_time data_at = srm_outbox_ready(&conn->outbox) ? now : srm_copies_deadline(&link->copies);
+    srm_time data_at = srm_outbox_ready(&conn->outbox) ? now : srm_repair_out_deadline(&link->repair_out);
     if (data_at == SRM_TIME_NEVER || window_room(link) < least_room(link))
         return at;
-    srm_time paced = thin_allowance(link) >= least_room(link)
-                         ? now
-                         : srm_pacer_deadline(&link->pacer, now, srm_cc_pacing_rate(&link->cc),
-                                              srm_cc_send_quantum(&link->cc));
+    srm_time paced =
+        thin_allowance(link) >= least_room(link)
+            ? now
+            : srm_pacer_deadline(&link->pacer, now, srm_cc_pacing_rate(&link->cc), send_quantum(conn, link));
     at = srm_time_min(at, srm_time_max(data_at, paced));
     return at;
 }
@@ -437,8 +539,10 @@ void srm_conn_too_large(srm_endpoint *endpoint, srm_time now, const srmudp_addre
         if (slot->entry->listener)
             continue;
         srm_conn *conn = (srm_conn *)(void *)((char *)slot->entry - offsetof(srm_conn, entry));
-        if (conn->current != NULL && srm_address_equal(&conn->current->remote, to))
+        if (conn->current != NULL && srm_address_equal(&conn->current->remote, to)) {
+            srm_sent_probe_refused(&conn->current->sent, now, size);
             srm_mtu_on_too_large(&conn->current->mtu, now, size);
+        }
         srm_conn_wake(conn);
     }
 }

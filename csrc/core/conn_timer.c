@@ -93,10 +93,15 @@ static void fire_link(srm_conn *conn, srm_link *link, srm_time now) {
 
 /* An idle connection doesn't keep what a burst took; its keep-alives bring it here. */
 static void give_back(srm_link *link, srm_time now) {
+    if (link->repair_in != NULL && srm_repair_in_idle(link->repair_in, now)) {
+        srm_repair_in_free(link->repair_in);
+        link->repair_in = NULL;
+    }
     if (link->sent.eliciting > 0 || now - link->sent.pto_from < SRM_SECOND)
         return;
     srm_sent_trim(&link->sent, now);
     srm_acks_trim(&link->acks);
+    srm_repair_out_trim(&link->repair_out);
 }
 
 static void fire_current(srm_conn *conn, srm_time now) {

@@ -161,6 +161,12 @@ srm_endpoint *srm_endpoint_new(const srmudp_config *config, srm_entropy entropy,
     endpoint->sources = sources;
     init_tables(endpoint);
     srm_deadlines_init(&endpoint->timers);
+    srm_lobby_init(&endpoint->lobby);
+    if (!srm_endpoint_timed_add(endpoint, &endpoint->lobby_timer, srm_endpoint_lobby_fire)) {
+        free(sources);
+        free(endpoint);
+        return NULL;
+    }
     srm_endpoint_random(endpoint, endpoint->secret, sizeof endpoint->secret);
     srm_cookie_init(&endpoint->cookie, &endpoint->entropy, now);
     srm_guess_sources_init(sources, &endpoint->entropy);
@@ -188,6 +194,7 @@ void srm_endpoint_free(srm_endpoint *endpoint) {
         next = node->next;
         srm_event_node_free(node);
     }
+    srm_lobby_fini(&endpoint->lobby);
     fini_tables(endpoint);
     srm_deadlines_fini(&endpoint->timers);
     srm_cookie_fini(&endpoint->cookie);
@@ -296,7 +303,7 @@ static void receive_one(srm_endpoint *endpoint, srm_time now, uint8_t *data, siz
     if (size > 0 && (data[0] & 0xc0) == 0x80)
         srm_endpoint_on_session(endpoint, now, data, size, from, ecn);
     else if (size > 0 && (data[0] & 0xc0) == 0xc0)
-        srm_endpoint_on_handshake(endpoint, now, data, size, from);
+        srm_endpoint_on_handshake(endpoint, now, data, size, from, ecn);
     else
         endpoint->stats.dropped_malformed++;
 }
@@ -325,6 +332,7 @@ srm_time srm_endpoint_deadline(const srm_endpoint *endpoint) {
 
 void srm_endpoint_stats(const srm_endpoint *endpoint, srmudp_endpoint_stats *out) {
     *out = endpoint->stats;
+    out->dropped_budget += endpoint->lobby.expired;
     out->connections = (uint32_t)endpoint->conn_count;
 }
 

@@ -117,7 +117,9 @@ static bool hint_allowed(srm_endpoint *endpoint, srm_time now, const srmudp_addr
 
 static void send_retry(srm_endpoint *endpoint, srm_time now, const srm_hello_message *hello,
                        const srmudp_address *from) {
-    if (!hint_allowed(endpoint, now, from))
+    /* A crowd behind one NAT needs as many cookies; who forges its address gets it a sixth of what it sends.
+     */
+    if (!srm_guess_proved(endpoint->sources, from, now) && !hint_allowed(endpoint, now, from))
         return;
     srm_hello_message retry = {.type = SRM_RETRY, .version = SRM_PROTOCOL_VERSION};
     memcpy(retry.dst_nonce, hello->src_nonce, SRM_NONCE_SIZE);
@@ -177,17 +179,31 @@ static srm_entry *next_callee(const callee_list *list, const uint8_t pair[16], s
     return next != NULL ? next : *known != NULL ? (*known)->entry : crossing;
 }
 
-static void on_hello(srm_endpoint *endpoint, srm_time now, const srm_hello_message *hello, size_t size,
-                     const srmudp_address *from) {
-    if (is_own(endpoint, hello)) {
-        endpoint->stats.dropped_own++;
-        return;
-    }
+/* ---- A HELLO, and its waiting for budget ---- */
+
+/* Only who has shown a cookie finds the budget empty: an emptier one than half demands it. */
+static bool wait_in_lobby(srm_endpoint *endpoint, srm_time now, srm_span datagram, const srmudp_address *from,
+                          uint64_t name) {
+    if (!srm_lobby_enter(&endpoint->lobby, now, srm_guess_source_id(from), name, from, datagram))
+        return false;
+    if (endpoint->lobby_timer.deadline.at == SRM_TIME_NEVER)
+        srm_endpoint_timed_set(endpoint, &endpoint->lobby_timer, now + SRM_LOBBY_PATIENCE);
+    return true;
+}
+
+void srm_endpoint_lobby_fire(srm_timed *timed, srm_time now) {
+    srm_endpoint *endpoint = (srm_endpoint *)(void *)((char *)timed - offsetof(srm_endpoint, lobby_timer));
+    srm_lobby_expire(&endpoint->lobby, now);
+    if (endpoint->lobby.count > 0)
+        srm_endpoint_timed_set(endpoint, timed, now + SRM_LOBBY_PATIENCE);
+}
+
+/* True: it would be answered if there were budget. */
+static bool meet_hello(srm_endpoint *endpoint, srm_time now, const srm_hello_message *hello, size_t size,
+                       const srmudp_address *from, const uint8_t pair[16]) {
     callee_list list;
-    uint8_t pair[16];
     srm_attempt *known;
     find_callees(endpoint, &list, hello, from);
-    hello_pair(endpoint, hello, pair);
     srm_entry *entry = next_callee(&list, pair, now, hello, &known);
     if (entry == NULL || hello->mode != SRM_MODE_PAKE) {
         endpoint->stats.dropped_unknown++;
@@ -200,9 +216,38 @@ static void on_hello(srm_endpoint *endpoint, srm_time now, const srm_hello_messa
         send_retry(endpoint, now, hello, from);
     } else {
         srm_entry_answer answer = srm_entry_on_hello(entry, now, hello, size, from, pair, list.count > 1);
-        endpoint->stats.dropped_budget += answer == SRM_ENTRY_NO_BUDGET;
         endpoint->stats.dropped_malformed += answer == SRM_ENTRY_BAD;
+        return answer == SRM_ENTRY_NO_BUDGET;
     }
+    return false;
+}
+
+static void on_hello(srm_endpoint *endpoint, srm_time now, const srm_hello_message *hello, srm_span datagram,
+                     const srmudp_address *from) {
+    if (is_own(endpoint, hello)) {
+        endpoint->stats.dropped_own++;
+        return;
+    }
+    uint8_t pair[16];
+    hello_pair(endpoint, hello, pair);
+    if (meet_hello(endpoint, now, hello, datagram.size, from, pair))
+        endpoint->stats.dropped_budget += !wait_in_lobby(endpoint, now, datagram, from, srm_prefix64(pair));
+    else
+        srm_lobby_leave(&endpoint->lobby, srm_guess_source_id(from), srm_prefix64(pair));
+}
+
+/* A guest's turn: as if it came now. It keeps its place if there still is no budget. */
+static void admit(srm_endpoint *endpoint, srm_time now, const srm_lobby_guest *guest) {
+    if (guest == NULL)
+        return;
+    srm_hello_message hello;
+    uint8_t pair[16];
+    srmudp_address from = guest->from;
+    SRM_ASSERT(srm_hello_read(srm_span_of(guest->data, guest->size), &hello) == SRM_HELLO_FINE);
+    hello.tx_seq = 0; /* the time it waited is not the path's */
+    hello_pair(endpoint, &hello, pair);
+    if (!meet_hello(endpoint, now, &hello, guest->size, &from, pair))
+        srm_lobby_leave(&endpoint->lobby, srm_guess_source_id(&from), srm_prefix64(pair));
 }
 
 static void on_reply(srm_endpoint *endpoint, srm_time now, const srm_hello_message *reply, srm_span datagram,
@@ -219,17 +264,30 @@ static void on_reply(srm_endpoint *endpoint, srm_time now, const srm_hello_messa
     }
 }
 
+/* A success gave back what it took and earned one more: room for two. One of the same source, and one of any,
+ * which may have waited for the key. */
+static void admit_two(srm_endpoint *endpoint, srm_time now, const srmudp_address *from) {
+    admit(endpoint, now, srm_lobby_first(&endpoint->lobby, now, srm_guess_source_id(from)));
+    admit(endpoint, now, srm_lobby_next(&endpoint->lobby, now));
+}
+
 static void on_confirm(srm_endpoint *endpoint, srm_time now, const srm_hello_message *confirm,
-                       srm_span datagram, const srmudp_address *from) {
+                       srm_span datagram, const srmudp_address *from, uint8_t ecn) {
     srm_attempt *attempt = srm_table_find(&endpoint->attempts, srm_prefix64(confirm->dst_nonce));
+    srm_entry_answer answer = SRM_ENTRY_BAD;
     if (attempt == NULL)
         endpoint->stats.dropped_unknown++;
-    else if (srm_attempt_on_confirm(attempt, now, confirm, datagram, from) == SRM_ENTRY_BAD)
+    else if ((answer = srm_attempt_on_confirm(attempt, now, confirm, datagram, from)) == SRM_ENTRY_BAD)
         endpoint->stats.dropped_forged++;
+    if (confirm->rest.size > 0) /* it is at the datagram's end */
+        srm_endpoint_on_session(endpoint, now, (uint8_t *)(uintptr_t)confirm->rest.data, confirm->rest.size,
+                                from, ecn);
+    if (answer == SRM_ENTRY_TAKEN)
+        admit_two(endpoint, now, from);
 }
 
 void srm_endpoint_on_handshake(srm_endpoint *endpoint, srm_time now, uint8_t *data, size_t size,
-                               const srmudp_address *from) {
+                               const srmudp_address *from, uint8_t ecn) {
     srm_hello_message message;
     srm_span datagram = srm_span_of(data, size);
     switch (srm_hello_read(datagram, &message)) {
@@ -247,18 +305,14 @@ void srm_endpoint_on_handshake(srm_endpoint *endpoint, srm_time now, uint8_t *da
     srm_attempt *attempt;
     switch (message.type) {
     case SRM_HELLO:
-        on_hello(endpoint, now, &message, size, from);
+        on_hello(endpoint, now, &message, datagram, from);
         break;
     case SRM_REPLY:
         on_reply(endpoint, now, &message, datagram, from);
         break;
-    case SRM_CONFIRM: {
-        on_confirm(endpoint, now, &message, datagram, from);
-        if (message.rest.size > 0)
-            srm_endpoint_on_session(endpoint, now, data + (size - message.rest.size), message.rest.size, from,
-                                    0);
+    case SRM_CONFIRM:
+        on_confirm(endpoint, now, &message, datagram, from, ecn);
         break;
-    }
     case SRM_RETRY:
     case SRM_VERSION:
         entry = srm_table_find(&endpoint->inits, srm_prefix64(message.dst_nonce));

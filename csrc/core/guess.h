@@ -16,7 +16,15 @@
  * When half of it is gone, strangers are asked for a cookie first, so HELLOs with forged sources spend at
  * most half.
  *
- * The sources' table is bounded (1,024 debts, 16 KiB). A stranger can't wash off its debt by filling it: the
+ * A try under way can't be told from a guess, so a thousand peers that come at once would wait for each
+ * other. Credit lets them in: each good CONFIRM earns its buckets one, up to SRM_GUESS_CREDIT, and one fades
+ * each SRM_GUESS_CREDIT_FADES. So many tries more may be under way than the bucket has tokens: as in a slow
+ * start, each success makes room for two. Credit is no gift: a try that stays unanswered is owed like any
+ * other and paid off at the bucket's own rate. Whatever happens, a bucket gives at most burst +
+ * SRM_GUESS_CREDIT unanswered tries and one each `every` after that. A stranger has the smaller credit of its
+ * key and its source, so that proving one key buys no guess at another.
+ *
+ * The sources' table is bounded (1,024 debts, 24 KiB). A stranger can't wash off its debt by filling it: the
  * table is made of sets of 8, chosen by a keyed hash that nobody outside can aim at; a newcomer to a full set
  * replaces the smallest debt there *and inherits it* (the "space-saving" counting of Metwally et al. 2005),
  * so debts are never forgotten before they are paid off, at worst laid on a newcomer, and every such shift
@@ -39,9 +47,14 @@ typedef struct srm_bucket_rate {
 #define SRM_GUESS_SOURCE ((srm_bucket_rate){4, 60 * SRM_SECOND})
 #define SRM_GUESS_DIALLED ((srm_bucket_rate){64, 5 * SRM_SECOND})
 
-/* A token bucket in one number: the time at which it will be full again. A struct of zeros is full. */
+#define SRM_GUESS_CREDIT 64                            /* most tries under way beyond the tokens */
+#define SRM_GUESS_CREDIT_FADES (100 * SRM_MILLISECOND) /* one less each so much time */
+
+/* A token bucket in one number: the time at which it will be full again; and its credit in another: the time
+ * at which there will be none. A struct of zeros is full, and has no credit. */
 typedef struct srm_bucket {
     srm_time full_at;
+    srm_time credit_until;
 } srm_bucket;
 
 /* Whole tokens in the bucket. */
@@ -50,6 +63,10 @@ uint32_t srm_bucket_level(const srm_bucket *bucket, srm_bucket_rate rate, srm_ti
 bool srm_bucket_take(srm_bucket *bucket, srm_bucket_rate rate, srm_time now);
 /* Puts one back; a full bucket stays full. */
 void srm_bucket_give(srm_bucket *bucket, srm_bucket_rate rate, srm_time now);
+/* Its credit: 0 to SRM_GUESS_CREDIT. */
+uint32_t srm_bucket_credit(const srm_bucket *bucket, srm_time now);
+/* One more. */
+void srm_bucket_earn(srm_bucket *bucket, srm_time now);
 
 /* ---- Debts of sources ---- */
 
@@ -84,14 +101,20 @@ typedef struct srm_guess_payer {
     const srmudp_address *from;
 } srm_guess_payer;
 
-/* How many guesses are left to it: the smallest of the buckets it pays from. */
+/* How many guesses are left to it: the smallest of the buckets it pays from, credit included. */
 uint32_t srm_guess_left(const srm_guess_payer *payer, srm_time now);
 
 /* Charges one guess to all buckets it pays from, or to none and returns false when one of them is empty. */
 bool srm_guess_charge(const srm_guess_payer *payer, srm_time now);
 
-/* The guess turned out to be the right passphrase: gives back what one charge took. */
+/* The guess turned out to be the right passphrase: gives back what one charge took, and earns credit. */
 void srm_guess_give_back(const srm_guess_payer *payer, srm_time now);
+
+/* Whether a peer proved a key from this source in the last seconds: it has credit. */
+bool srm_guess_proved(srm_guess_sources *sources, const srmudp_address *from, srm_time now);
+
+/* What sources are told apart by: the IPv4 address or the IPv6 /64, as a number. */
+uint64_t srm_guess_source_id(const srmudp_address *from);
 
 /* Whether a cookie must be shown before this payer is charged: half of a bucket it would pay from, or more,
  * is gone. So whoever forges source addresses spends at most half of a key's budget, and can't lock a source

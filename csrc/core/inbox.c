@@ -93,7 +93,7 @@ static void begin_session(srm_inbox *inbox) {
     inbox->ready_last = &inbox->ready;
     inbox->begun = inbox->missing = inbox->consumed = inbox->round_consumed = 0;
     inbox->granted = inbox->window_initial;
-    inbox->needed = 0;
+    inbox->needed = inbox->needed_most = 0;
     inbox->round_began = 0;
     inbox->since = SRM_TIME_NEVER;
 }
@@ -284,6 +284,13 @@ srm_inbox_result srm_inbox_on_fragment(srm_inbox *inbox, const srm_fragment_in *
     return known != NULL ? on_known(inbox, c, known, fragment) : on_new(inbox, c, fragment);
 }
 
+bool srm_inbox_has(const srm_inbox *inbox, uint8_t channel, uint64_t number) {
+    const srm_inbox_channel *c = find_channel(inbox, channel);
+    if (c == NULL || number >= c->end)
+        return c != NULL && number < c->next;
+    return number < c->next || (*slot(c, number) != NULL && is_complete(*slot(c, number)));
+}
+
 srm_message *srm_inbox_take(srm_inbox *inbox) {
     srm_message *message = inbox->ready;
     if (message == NULL)
@@ -323,7 +330,9 @@ void srm_inbox_consumed(srm_inbox *inbox, const srm_message *message, srm_time n
 }
 
 bool srm_inbox_on_blocked(srm_inbox *inbox, uint64_t need) {
-    inbox->needed = need;
+    bool waits = inbox->needed > inbox->granted;
+    inbox->needed = waits ? srm_u64_min(inbox->needed, need) : need;
+    inbox->needed_most = srm_u64_max(inbox->needed_most, need);
     if (need > inbox->consumed + inbox->window)
         inbox->window = srm_u64_min(need - inbox->consumed, inbox->window_max);
     return inbox->consumed + inbox->window > inbox->granted;
@@ -331,7 +340,8 @@ bool srm_inbox_on_blocked(srm_inbox *inbox, uint64_t need) {
 
 bool srm_inbox_max_data_due(const srm_inbox *inbox) {
     uint64_t limit = inbox->consumed + inbox->window;
-    bool waited_for = inbox->needed > inbox->granted && limit >= inbox->needed;
+    bool waited_for = (inbox->needed > inbox->granted && limit >= inbox->needed) ||
+                      (inbox->needed_most > inbox->granted && limit >= inbox->needed_most);
     return limit > inbox->granted && (waited_for || limit - inbox->granted >= inbox->window / 4);
 }
 

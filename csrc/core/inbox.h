@@ -19,11 +19,12 @@ typedef struct srm_inbox {
     srm_message *ready, **ready_last;
     uint32_t max_message, generation;
     uint64_t duplicates;
-    uint64_t begun;    /* cost of all messages of which something came */
-    uint64_t missing;  /* numbers below one that came, of which nothing came; in all channels */
-    uint64_t consumed; /* cost of all that the application consumed */
-    uint64_t granted;  /* MAX_DATA as announced */
-    uint64_t needed;   /* the limit that the peer last said to be waiting for */
+    uint64_t begun;               /* cost of all messages of which something came */
+    uint64_t missing;             /* numbers below one that came, of which nothing came; in all channels */
+    uint64_t consumed;            /* cost of all that the application consumed */
+    uint64_t granted;             /* MAX_DATA as announced */
+    uint64_t needed, needed_most; /* limits that the peer said to be waiting for: the least and the most of
+                                     those beyond `granted`. DATA_BLOCKED may come late and out of order */
     uint64_t window, window_initial, window_max;
     uint64_t round_consumed; /* `consumed` when the present round of window tuning began */
     srm_time round_began;
@@ -45,6 +46,8 @@ void srm_inbox_init(srm_inbox *inbox, uint32_t max_message, uint64_t window, uin
 void srm_inbox_fini(srm_inbox *inbox);
 
 srm_inbox_result srm_inbox_on_fragment(srm_inbox *inbox, const srm_fragment_in *fragment);
+/* Whether the whole message came, given or not. */
+bool srm_inbox_has(const srm_inbox *inbox, uint8_t channel, uint64_t number);
 /* The next message for the application, or NULL; the caller's from then on. */
 srm_message *srm_inbox_take(srm_inbox *inbox);
 /* The application is done with a message that srm_inbox_take gave (in the order they came, in each channel).

@@ -19,10 +19,11 @@
 #define SRM_SEALED_MAX_SIZE 200
 #define SRM_KEY_MAX_SIZE 4096
 #define SRM_LABEL_MAX_SIZE 255
-#define SRM_DATAGRAM_MIN_MTU 1200 /* UDP payload every path must carry */
-#define SRM_DATAGRAM_MAX_MTU 1472 /* Ethernet, IPv4 */
+#define SRM_DATAGRAM_MIN_MTU 1200   /* UDP payload every path must carry */
+#define SRM_DATAGRAM_USUAL_MTU 1472 /* Ethernet, IPv4; larger ones only in numbers: srm_mtu_probe_wanted */
+#define SRM_DATAGRAM_MAX_MTU 65000  /* loopback, jumbo frames: below UDP's own 65,507 */
 #define SRM_TRANSMIT_MIN_BUFFER 2048
-#define SRM_TRANSMIT_MAX_BYTES 65000                    /* of one batch: below UDP's own 65,507 */
+#define SRM_TRANSMIT_MAX_BYTES SRM_DATAGRAM_MAX_MTU     /* of one batch */
 #define SRM_TRANSMIT_MAX_SEGMENTS 64                    /* the kernel's UDP_MAX_SEGMENTS */
 #define SRM_PACKET_MIN_SIZE (1 + SRM_CID_SIZE + 4 + 16) /* enough for the header-protection sample */
 #define SRM_PACKET_BODY_MIN                                                                                  \
@@ -37,6 +38,7 @@
 #define SRM_ATTEMPTS_PER_ENTRY_MAX                                                                           \
     16 /* twice what 8 entries at one far address need; an evicted one costs a time-out */
 #define SRM_LISTENER_ATTEMPTS_MAX 256
+#define SRM_QUANTA_MAX 8 /* send quanta in one batch of a connection among many */
 #define SRM_CANDIDATES_MAX 4
 #define SRM_TRIED_MAX 16 /* responder shares one initiator scalar may meet */
 #define SRM_TRIED_MIN 4

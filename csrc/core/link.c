@@ -54,7 +54,8 @@ srm_link *srm_link_new(srm_conn *conn, srm_time now, const srm_confirmed *run, c
     srm_pacer_init(&link->pacer, now);
     srm_mtu_init(&link->mtu, now, srm_size_min(link->peer.max_datagram, SRM_DATAGRAM_MAX_MTU),
                  config->pmtu_discovery);
-    srm_copies_init(&link->copies, now);
+    srm_repair_out_init(&link->repair_out, now);
+    srm_marks_start(&link->marks, &link->sent);
     if (confirm != NULL) {
         memcpy(confirm, run->confirm.data, run->confirm.size);
         link->confirm = confirm;
@@ -78,7 +79,8 @@ void srm_link_free(srm_link *link) {
     srm_replay_fini(&link->replay);
     srm_acks_fini(&link->acks);
     srm_sent_fini(&link->sent);
-    srm_copies_fini(&link->copies);
+    srm_repair_out_fini(&link->repair_out);
+    srm_repair_in_free(link->repair_in);
     free(link->confirm);
     sodium_memzero(link, sizeof *link);
     free(link);
@@ -91,7 +93,8 @@ void srm_link_reset_path(srm_link *link, srm_time now, const srmudp_config *conf
     srm_pacer_init(&link->pacer, now);
     srm_mtu_init(&link->mtu, now, srm_size_min(link->peer.max_datagram, SRM_DATAGRAM_MAX_MTU),
                  config->pmtu_discovery);
-    srm_copies_reset(&link->copies, now);
+    srm_repair_out_reset(&link->repair_out, now);
+    srm_marks_start(&link->marks, &link->sent);
 }
 
 /* ---- Sending ---- */

@@ -18,11 +18,13 @@
 #include "acks.h"
 #include "aead.h"
 #include "cc.h"
-#include "copies.h"
 #include "endpoint.h"
 #include "entry.h"
+#include "marks.h"
 #include "mtu.h"
 #include "pacer.h"
+#include "repair_in.h"
+#include "repair_out.h"
 #include "replay.h"
 #include "rtt.h"
 #include "sent.h"
@@ -66,10 +68,11 @@ typedef struct srm_link {
     srm_cc cc;
     srm_pacer pacer;
     srm_mtu mtu;
-    srm_copies copies;
-    uint64_t highest;        /* packet number received; path changes follow only a new highest */
-    srm_time event_now;      /* time of the ACK or timer being worked on */
-    srm_time created, heard; /* confirmed; last authenticated packet */
+    srm_repair_out repair_out;
+    srm_repair_in *repair_in; /* while the peer sends repairs; else NULL */
+    uint64_t highest;         /* packet number received; path changes follow only a new highest */
+    srm_time event_now;       /* time of the ACK or timer being worked on */
+    srm_time created, heard;  /* confirmed; last authenticated packet */
 
     uint8_t *confirm; /* initiator: repeated until the first packet under these keys; then NULL */
     size_t confirm_size;
@@ -92,10 +95,9 @@ typedef struct srm_link {
                                                                came from there; back-off; when it began */
     srm_time answered;                                      /* we answered a CHALLENGE last at; 0 never */
     uint32_t probes;                                        /* PTO probes to send */
-    uint8_t ce_seen;
-    bool ecn;                         /* packets are marked ECT(0) */
-    srm_time close_at, close_wait;    /* CLOSE is repeated, backing off … */
-    srm_time close_until, close_said; /* … as long as that; when it was sent last */
+    srm_marks marks;                                        /* whether packets are marked ECT(0) */
+    srm_time close_at, close_wait;                          /* CLOSE is repeated, backing off … */
+    srm_time close_until, close_said;                       /* … as long as that; when it was sent last */
 } srm_link;
 
 /* What a CHALLENGE is for. */

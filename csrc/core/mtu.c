@@ -1,8 +1,11 @@
 #include "mtu.h"
 
 /* UDP payloads of what is common: a tunnel of 1280 over IPv6 and IPv4, GRE and the like, WireGuard (1420)
- * over IPv6 and IPv4, PPPoE (1492), Ethernet with IPv6 and IPv4. */
-static const uint16_t candidates[] = {1232, 1252, 1280, 1350, 1372, 1392, 1444, 1452, 1464, 1472};
+ * over IPv6 and IPv4, PPPoE (1492), Ethernet with IPv6 and IPv4; then InfiniBand (4092), jumbo frames (9000),
+ * and the loopbacks of macOS and Linux. */
+static const uint16_t candidates[] = {1232, 1252, 1280, 1350,  1372,
+                                      1392, 1444, 1452, 1464,  1472,
+                                      4044, 8952, 8972, 16336, SRM_DATAGRAM_MAX_MTU};
 
 /* The candidate in the middle of those above `low` and below `high`; 0 if there is none. */
 static size_t middle(size_t low, size_t high) {
@@ -14,10 +17,23 @@ static size_t middle(size_t low, size_t high) {
     return first < end ? candidates[first + (end - first) / 2] : 0;
 }
 
-/* The next size to try; 0 when all is known. */
-static size_t candidate(const srm_mtu *mtu) {
-    if (mtu->failed > mtu->max)
-        return mtu->current < mtu->max ? mtu->max : 0;
+/* The largest size worth trying, from `max` and the candidates. */
+static size_t largest(const srm_mtu *mtu, size_t worth) {
+    if (worth >= mtu->max)
+        return mtu->max;
+    size_t end = SRM_COUNT_OF(candidates);
+    while (candidates[end - 1] > worth)
+        end--;
+    return candidates[end - 1];
+}
+
+/* The next size to try; 0 when all is known that is worth it. What most paths carry comes first, then the
+ * largest of all, then what lies between. */
+static size_t candidate(const srm_mtu *mtu, size_t worth) {
+    size_t usual = srm_size_min(mtu->max, SRM_DATAGRAM_USUAL_MTU);
+    size_t top = mtu->current < usual ? usual : largest(mtu, srm_size_max(worth, SRM_DATAGRAM_USUAL_MTU));
+    if (mtu->failed > top)
+        return mtu->current < top ? top : 0;
     return middle(mtu->current, mtu->failed);
 }
 
@@ -30,7 +46,7 @@ static void start(srm_mtu *mtu) {
 }
 
 static void finish_if_done(srm_mtu *mtu, srm_time now) {
-    if (!mtu->searching || candidate(mtu) != 0)
+    if (!mtu->searching || candidate(mtu, mtu->max) != 0)
         return;
     mtu->searching = false;
     mtu->search_at = mtu->current < mtu->max ? now + SRM_MTU_RAISE_EACH : SRM_TIME_NEVER;
@@ -81,9 +97,9 @@ void srm_mtu_on_timer(srm_mtu *mtu, srm_time now) {
     finish_if_done(mtu, now);
 }
 
-size_t srm_mtu_probe_wanted(const srm_mtu *mtu, srm_time now) {
+size_t srm_mtu_probe_wanted(const srm_mtu *mtu, srm_time now, size_t worth) {
     (void)now;
-    return mtu->searching && mtu->probing == 0 ? candidate(mtu) : 0;
+    return mtu->searching && mtu->probing == 0 ? candidate(mtu, worth) : 0;
 }
 
 void srm_mtu_on_probe_sent(srm_mtu *mtu, srm_time now, size_t size) {

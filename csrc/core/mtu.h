@@ -8,9 +8,11 @@
  *         +------- SRM_MTU_RAISE_EACH later, if there is room above ------+
  *         +------- SRM_MTU_HOLE_WAIT after a black hole --- back to SRM_DATAGRAM_MIN_MTU
  *
- * The largest size is tried first, since most paths carry it; then the table of candidates is halved. A size
- * counts as too large after SRM_MTU_TRIES lost probes; the loss of a probe is no sign of congestion. A
- * network whose packets are smaller (a tunnel, IPv6, an interface with a low MTU) simply loses probes.
+ * SRM_DATAGRAM_USUAL_MTU is tried first, since most paths carry it; then the largest size, which loopback and
+ * jumbo frames carry, once so much is sent that it is worth a probe; then the table of candidates is halved.
+ * A size counts as too large after SRM_MTU_TRIES lost probes; the loss of a probe is no sign of congestion. A
+ * network whose packets are smaller (a tunnel, IPv6) simply loses probes; our own interface refuses what is
+ * too large for it at once, and nothing is lost: srm_mtu_on_too_large.
  *
  * A black hole is a path that stopped carrying what it carried before. The sign: SRM_MTU_HOLE_BURSTS bursts
  * of losses in a row, in each of which every packet was larger than anything acknowledged since. A burst is
@@ -51,8 +53,9 @@ srm_time srm_mtu_deadline(const srm_mtu *mtu);
 /* The deadline has come; too early does no harm. */
 void srm_mtu_on_timer(srm_mtu *mtu, srm_time now);
 
-/* The size of the probe to send now; 0: none. Asking changes nothing. */
-size_t srm_mtu_probe_wanted(const srm_mtu *mtu, srm_time now);
+/* The size of the probe to send now; 0: none. Beyond SRM_DATAGRAM_USUAL_MTU it is at most `worth`, the
+ * largest packet that would be filled. Asking changes nothing. */
+size_t srm_mtu_probe_wanted(const srm_mtu *mtu, srm_time now, size_t worth);
 /* A probe of the size that was wanted is out. */
 void srm_mtu_on_probe_sent(srm_mtu *mtu, srm_time now, size_t size);
 /* A probe arrived, also after it had been declared lost. */

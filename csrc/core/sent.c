@@ -332,6 +332,25 @@ static void skip_resolved(srm_sent *sent) {
     }
 }
 
+void srm_sent_probe_refused(srm_sent *sent, srm_time now, size_t bytes) {
+    SRM_ASSERT(!sent->building);
+    uint64_t number = sent->next;
+    while (number > sent->first_out && (packet_at(sent, number - 1)->flags & SRM_SENT_MTU_PROBE) == 0)
+        number--;
+    if (number == sent->first_out)
+        return;
+    srm_sent_packet *p = packet_at(sent, --number);
+    if (p->state != OUTSTANDING || p->bytes != bytes)
+        return;
+    sent->now = now;
+    sent->eliciting--;
+    if (number >= sent->path_first)
+        sent->in_flight -= p->bytes;
+    p->state = LOST;
+    p->lost_at = now;
+    skip_resolved(sent);
+}
+
 static void detect_losses(work *w) {
     srm_sent *sent = w->sent;
     srm_time delay = loss_delay(sent, w->rtt);

@@ -176,6 +176,9 @@ bool srm_sent_add_frame(srm_sent *sent, const srm_sent_frame *frame);
 void srm_sent_commit(srm_sent *sent, srm_time now, size_t bytes, unsigned flags);
 /* The packet is not sent after all; its number will be used by the next one. */
 void srm_sent_abort(srm_sent *sent);
+/* The system refused the newest MTU probe, of `bytes`: it never was on the way, and its loss is nobody's. No
+ * frame of it is reported. Does nothing if there is no such probe. */
+void srm_sent_probe_refused(srm_sent *sent, srm_time now, size_t bytes);
 /* The application has nothing more to send although window and pacing would allow it: rate samples of what is
  * in flight only tell the application's rate. */
 void srm_sent_app_limited(srm_sent *sent);

@@ -7,6 +7,7 @@
 #include "deadline.h"
 #include "endpoint.h"
 #include "entry.h"
+#include "lobby.h"
 #include "table.h"
 
 /* Whatever has a place in the heap of timers. First member of its owner. */
@@ -58,10 +59,13 @@ struct srm_endpoint {
     size_t listener_count;
     struct srm_conn *conns;
     size_t conn_count;
+    size_t busy_count; /* connections that had more to send than they might, when they sent last */
 
     srm_cookie cookie;
     srm_guess_sources *sources;
     srm_bucket hints[SRM_HINT_SOURCES];
+    srm_lobby lobby;
+    srm_timed lobby_timer; /* set while somebody waits */
     size_t half_open, half_open_strangers;
     srm_time hello_second;
     uint32_t hellos_in_second;
@@ -100,9 +104,10 @@ void srm_endpoint_timed_set(srm_endpoint *endpoint, srm_timed *timed, srm_time a
 void srm_endpoint_emit_node(srm_endpoint *endpoint, void *owner, srm_message *node, uint8_t kind);
 void srm_endpoint_emit(srm_endpoint *endpoint, void *owner, const srmudp_event *event);
 
-/* endpoint_hello.c: handshake datagrams. */
+/* endpoint_hello.c: handshake datagrams; the timer of those that wait. */
+void srm_endpoint_lobby_fire(srm_timed *timed, srm_time now);
 void srm_endpoint_on_handshake(srm_endpoint *endpoint, srm_time now, uint8_t *data, size_t size,
-                               const srmudp_address *from);
+                               const srmudp_address *from, uint8_t ecn);
 
 /* conn.c: a session packet for a link; an accepted connection for a listener's confirmed run. */
 struct srm_link;

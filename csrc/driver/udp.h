@@ -35,12 +35,11 @@
 #define SRM_UDP_RECEIVE_BUFFER (4 << 20)
 #define SRM_UDP_SEND_BUFFER (1 << 20)
 
-/* Where receive puts datagrams: few large slots when the kernel may hand over many datagrams as one, else
- * many slots of more than any packet of ours needs. */
+/* Where receive puts datagrams: few slots when the kernel may hand over many datagrams as one, else many. A
+ * slot holds any datagram there is; pages of it that no datagram reached take no memory. */
 #define SRM_UDP_GRO_SLOTS 8
-#define SRM_UDP_GRO_SLOT_SIZE 65536
 #define SRM_UDP_SLOTS 64
-#define SRM_UDP_SLOT_SIZE 2048
+#define SRM_UDP_SLOT_SIZE 65536
 
 /* How often port 0 tries another number when the one IPv4 got is taken on IPv6. */
 #define SRM_UDP_PORT_TRIES 32

@@ -32,7 +32,7 @@ typedef union control_buffer {
 } control_buffer;
 
 struct srm_udp_inbox {
-    size_t slots, slot_size;
+    size_t slots;
     struct mmsghdr headers[SRM_UDP_SLOTS];
     struct iovec iov[SRM_UDP_SLOTS];
     srm_sockaddr from[SRM_UDP_SLOTS];
@@ -57,15 +57,14 @@ bool srm_udp_start(srm_udp *udp, bool gso) {
         enable_batches(udp);
     bool gro = udp->sockets[0].gro || udp->sockets[1].gro;
     size_t slots = gro ? SRM_UDP_GRO_SLOTS : SRM_UDP_SLOTS;
-    size_t slot_size = gro ? SRM_UDP_GRO_SLOT_SIZE : SRM_UDP_SLOT_SIZE;
-    struct srm_udp_inbox *inbox = malloc(sizeof *inbox + slots * slot_size);
+    struct srm_udp_inbox *inbox = malloc(sizeof *inbox + slots * SRM_UDP_SLOT_SIZE);
     if (inbox == NULL)
         return false;
     memset(inbox, 0, sizeof *inbox);
     inbox->slots = slots;
-    inbox->slot_size = slot_size;
     for (size_t i = 0; i < slots; i++)
-        inbox->iov[i] = (struct iovec){.iov_base = inbox->data + i * slot_size, .iov_len = slot_size};
+        inbox->iov[i] =
+            (struct iovec){.iov_base = inbox->data + i * SRM_UDP_SLOT_SIZE, .iov_len = SRM_UDP_SLOT_SIZE};
     udp->inbox = inbox;
     return true;
 }

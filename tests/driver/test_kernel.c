@@ -150,7 +150,7 @@ TEST(a_socket_without_room_loses_nothing) {
         CHECK(refused > 10);
         srmudp_stats stats;
         CHECK(srmudp_connection_stats(x->connection, &stats));
-        CHECK(stats.packets_sent > 1000);
+        CHECK(stats.packets_sent > 20);
         free_pair();
     }
 }

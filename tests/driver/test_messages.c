@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include "aead.h"
 #include "check.h"
 
 static host *a, *b;
@@ -81,6 +82,26 @@ TEST(and_with_the_other_congestion_control_and_no_path_mtu) {
     config.congestion_control = SRMUDP_CONGESTION_CUBIC;
     config.pmtu_discovery = false;
     sizes_both_ways(&config, "127.0.0.1");
+}
+
+/* Loopback carries more than Ethernet does, and who sends much finds out. */
+TEST(packets_become_as_large_as_the_path_carries) {
+    for (int gso = 0; gso < 2; gso++) {
+        srmudp_config config;
+        srmudp_config_init(&config);
+        config.gso = gso != 0;
+        connect_pair(&config, "127.0.0.1");
+        srmudp_stats stats;
+        uint64_t sent = 0;
+        do {
+            for (int i = 0; i < 32; i++)
+                host_send(x, 1 << 20, 0, sent++);
+            UNTIL(x->consumed[0] == sent);
+            CHECK(srmudp_connection_stats(x->connection, &stats));
+        } while (stats.mtu <= 1472 && sent < 3200);
+        CHECK(stats.mtu > 1472);
+        free_pair();
+    }
 }
 
 /* Order within each of all channels, each message once. */
@@ -228,9 +249,12 @@ TEST(statistics_tell_what_happened) {
     CHECK_EQ(stats.messages_sent, 100);
     CHECK_EQ(stats.bytes_sent, 1000000);
     CHECK_EQ(stats.messages_unconsumed, 0);
-    CHECK(stats.packets_sent > 500 && stats.udp_bytes_sent > 1000000);
+    CHECK(stats.packets_sent > 15 && stats.udp_bytes_sent > 1000000);
     CHECK(stats.rtt_us > 0 && stats.rtt_us < 1000000);
-    CHECK(stats.mtu >= 1200 && stats.aead >= 1 && stats.aead <= 3);
+    CHECK(stats.mtu >= 1200);
+    uint8_t kinds[SRM_AEAD_KINDS];
+    CHECK(srm_aead_list(kinds) > 0);
+    CHECK_EQ(stats.aead, kinds[0]); /* both sides have the same: the fastest of them */
     CHECK_EQ(stats.remote.port, b->port);
     CHECK(srmudp_connection_stats(y->connection, &stats));
     CHECK_EQ(stats.messages_received, 100);
@@ -238,7 +262,7 @@ TEST(statistics_tell_what_happened) {
     srmudp_endpoint_stats all;
     srmudp_endpoint_get_stats(a->endpoint, &all);
     CHECK_EQ(all.connections, 1);
-    CHECK(all.datagrams_sent > 500 && all.datagrams_received > 0);
+    CHECK(all.datagrams_sent > 15 && all.datagrams_received > 0);
     CHECK_EQ(all.handshakes_completed, 1);
     free_pair();
 }

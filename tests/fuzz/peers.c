@@ -216,12 +216,12 @@ static void forward(peer *from, const srmudp_address *to, uint8_t *data, size_t 
 }
 
 static bool send_all(peer *at) {
-    static uint8_t buffer[65536];
+    static uint8_t buffer[SRM_TRANSMIT_MIN_BUFFER]; /* so probes of the path MTU are no larger either */
     srm_transmit out;
     size_t count = 0;
     while (srm_endpoint_transmit(at->endpoint, at->world->now, buffer, sizeof buffer, false, &out)) {
         FUZZ_CHECK(++count < DATAGRAMS_AT_ONCE, "it sends without end");
-        FUZZ_CHECK(out.size > 0 && out.size <= SRM_TRANSMIT_MIN_BUFFER && out.segment == out.size,
+        FUZZ_CHECK(out.size > 0 && out.size <= sizeof buffer && out.segment == out.size,
                    "one datagram of a size that travels");
         forward(at, &out.to, buffer, out.size);
     }

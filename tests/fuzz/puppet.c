@@ -12,6 +12,14 @@ static void look_at_msg(srm_reader *r, uint8_t type, puppet_frames *out) {
         r->failed = true;
 }
 
+static void look_at_repair(srm_reader *r, puppet_frames *out) {
+    srm_repair repair;
+    if (srm_repair_frame_read(r, &repair))
+        out->channels[repair.channel] = true;
+    else
+        r->failed = true;
+}
+
 /* One frame behind its type. False: there is no such type. */
 static bool look_at_frame(srm_reader *r, uint8_t type, puppet_frames *out) {
     srm_ack_frame ack;
@@ -42,6 +50,9 @@ static bool look_at_frame(srm_reader *r, uint8_t type, puppet_frames *out) {
     case SRM_FRAME_RESPONSE:
         srm_read_bytes(r, 8);
         return true;
+    case SRM_FRAME_REPAIR:
+        look_at_repair(r, out);
+        return true;
     default:
         if ((type & 0xf0) == SRM_MSG_TYPE)
             look_at_msg(r, type, out);
@@ -51,7 +62,7 @@ static bool look_at_frame(srm_reader *r, uint8_t type, puppet_frames *out) {
 
 static bool is_risky(uint8_t type) {
     return type == SRM_ACK_TYPE || type == SRM_ACK_ECN_TYPE || type == SRM_FRAME_CONSUMED ||
-           type == SRM_FRAME_CLOSE || (type & 0xf0) == SRM_MSG_TYPE;
+           type == SRM_FRAME_CLOSE || type == SRM_FRAME_REPAIR || (type & 0xf0) == SRM_MSG_TYPE;
 }
 
 void puppet_look(srm_span frames, puppet_frames *out) {

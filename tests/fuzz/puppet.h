@@ -68,7 +68,7 @@ typedef struct puppet_frames {
     bool well_formed; /* to the end */
     bool eliciting, close;
     const uint8_t *challenge; /* 8 bytes, or NULL */
-    bool channels[256];       /* MSG frames are for them */
+    bool channels[256];       /* MSG and REPAIR frames are for them */
 } puppet_frames;
 
 void puppet_look(srm_span frames, puppet_frames *out);

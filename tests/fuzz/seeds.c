@@ -80,11 +80,13 @@ static void split_frames(srm_span frames) {
         uint8_t type = srm_read_u8(&r);
         srm_ack_frame ack;
         srm_fragment_in fragment;
+        srm_repair repair;
         if (type == SRM_ACK_TYPE && srm_ack_read(&r, type, &ack))
             add_record(&acks_run, 3, start, (size_t)(r.at - start));
         else if ((type & 0xf0) == SRM_MSG_TYPE && srm_msg_frame_read(&r, type, &fragment))
             add_record(&inbox_run, 3, start, (size_t)(r.at - start));
-        else if (type != SRM_FRAME_PADDING)
+        else if (type != SRM_FRAME_PADDING &&
+                 (type != SRM_FRAME_REPAIR || !srm_repair_frame_read(&r, &repair)))
             return; /* the others are short: what follows them is not missed */
     }
 }
@@ -247,6 +249,33 @@ static void inbox(void) {
     save_seed("inbox", &s);
 }
 
+/* One that is missing, several, one that comes late, other channels, forgotten ones, a lie. */
+static void repair(void) {
+    seed s = {.size = 0};
+    for (unsigned channel = 0; channel < 2; channel++) {
+        uint8_t frame[] = {(uint8_t)channel, 10, 0, 15}, late[] = {(uint8_t)channel, 12};
+        uint8_t come[] = {(uint8_t)channel, 11};
+        add_record(&s, 0, come, sizeof come);
+        for (int i = 0; i < 3; i++)
+            add_record(&s, 2, frame, sizeof frame);
+        frame[1] = 14;
+        add_record(&s, 2, frame, sizeof frame);
+        late[1] = 15;
+        add_record(&s, 1, late, sizeof late);
+        add_record(&s, 9, come, sizeof come);
+    }
+    for (unsigned number = 40; number < 80; number++) {
+        uint8_t come[] = {2, (uint8_t)number};
+        add_record(&s, 0, come, sizeof come);
+    }
+    ADD(&s, 2, "\2\106\377\377");
+    ADD(&s, 2, "\0\106\377\377");
+    save_seed("repair", &s);
+    ADD(&s, 3, "\2\100\106\0\7\5\4\0\2ab");
+    ADD(&s, 3, "\2\100\106\377\377\6\2\0\0");
+    save_seed("repair", &s);
+}
+
 /* Each kind of step once, for a victim that listens and for one that dials. */
 static void frames(void) {
     for (unsigned options = 0; options < 16; options += 5) {
@@ -258,6 +287,8 @@ static void frames(void) {
         ADD(&s, 12, "\1\0\2");
         ADD(&s, 0, "\4\200\4\0\0\5\100\0\1\12\10abcdefgh");
         ADD(&s, 6, "\1\0\1\0\0\0");
+        ADD(&s, 0, "\13\5\0\0\3\1\4\1\2ab");
+        ADD(&s, 0, "\13\5\1\0\1\2\5\0\3xyz");
         ADD(&s, 7, "\3\4");
         ADD(&s, 14, "");
         ADD(&s, 0, "\1\0\0\0");
@@ -330,6 +361,7 @@ int main(int argc, char **argv) {
     acks();
     sent();
     inbox();
+    repair();
     frames();
     endpoint();
     return 0;

@@ -1,5 +1,8 @@
 #include "net.h"
 
+#include "../../csrc/core/limits.h"
+
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +13,7 @@ struct net_packet {
     int to;
     srmudp_address from, target;
     size_t size;
+    uint8_t ecn;
     uint8_t data[];
 };
 
@@ -72,17 +76,22 @@ static net_packet *pop(network *net) {
 }
 
 static void enqueue(network *net, const srmudp_address *from, const srmudp_address *target, int to,
-                    const uint8_t *data, size_t size, srm_time due) {
+                    const uint8_t *data, size_t size, uint8_t ecn, srm_time due) {
     net_packet *packet = malloc(sizeof *packet + size);
-    *packet = (net_packet){
-        .due = due, .order = net->order++, .to = to, .from = *from, .target = *target, .size = size};
+    *packet = (net_packet){.due = due,
+                           .order = net->order++,
+                           .to = to,
+                           .from = *from,
+                           .target = *target,
+                           .size = size,
+                           .ecn = ecn};
     memcpy(packet->data, data, size);
     push(net, packet);
 }
 
 void net_inject(network *net, const srmudp_address *from, int to, const uint8_t *data, size_t size,
                 srm_time delay) {
-    enqueue(net, from, &net->hosts[to].address, to, data, size, net->now + delay);
+    enqueue(net, from, &net->hosts[to].address, to, data, size, 0, net->now + delay);
 }
 
 /* ---- Wires ---- */
@@ -98,60 +107,104 @@ static bool serialise(net_wire *wire, srm_time now, size_t size, srm_time *out) 
         wire->dropped++;
         return false;
     }
+    wire->backlog = srm_time_max(wire->backlog, backlog);
     line->free_at = *out = now + backlog + (srm_time)((double)(size + 28) / line->rate * 1e9);
     return true;
 }
 
-/* Independent, or in runs as of a Gilbert model: from a run one comes back with probability 1 / burst. */
+/* The next state of a Gilbert model: from a run one comes back with probability 1 / burst. With burst_step as
+ * many steps as fit the time since the last packet, for a quiet sender must not keep a run alive. */
+static bool is_in_run(network *net, net_wire *wire) {
+    double leave = 1 / wire->burst, enter = leave * wire->loss / (1 - wire->loss), steps = 1;
+    if (wire->burst_step > 0)
+        steps = (double)(net->now - wire->burst_at) / (double)wire->burst_step;
+    wire->burst_at = net->now;
+    double kept = pow(1 - leave - enter, steps);
+    return net_uniform(net) < wire->loss + (wire->losing - wire->loss) * kept;
+}
+
 static bool is_lost(network *net, net_wire *wire, size_t size) {
     if (wire->cut || (wire->mtu > 0 && size > wire->mtu))
         return true;
     if (wire->burst <= 1)
         return net_uniform(net) < wire->loss;
-    double leave = 1 / wire->burst, enter = leave * wire->loss / (1 - wire->loss);
-    wire->losing = wire->losing ? net_uniform(net) >= leave : net_uniform(net) < enter;
+    wire->losing = is_in_run(net, wire);
     return wire->losing;
 }
 
+enum { ECT0 = 2, CE = 3 }; /* RFC 3168 section 5 */
+
+/* The bits as they arrive; `waited`: in the queue. */
+static uint8_t mark(net_wire *wire, uint8_t ecn, srm_time waited) {
+    if (ecn != ECT0)
+        return ecn;
+    if (wire->marks == NET_MARKS_CLEARED)
+        return 0;
+    bool ce = wire->marks == NET_MARKS_ALL_CE || (wire->mark > 0 && waited > wire->mark);
+    wire->ce += ce;
+    return ce ? CE : ECT0;
+}
+
 static void over_wire(network *net, net_host *host, int to, const srmudp_address *target, const uint8_t *data,
-                      size_t size) {
+                      size_t size, uint8_t ecn) {
     net_wire *wire = &net->wires[host->index][to];
     srm_time at;
+    wire->ect += ecn == ECT0;
     wire->sent++;
     wire->bytes += size;
     if (!serialise(wire, net->now, size, &at))
         return;
-    if (is_lost(net, wire, size)) {
+    if (is_lost(net, wire, size) || (wire->marks == NET_MARKS_DROPPED && ecn == ECT0)) {
         wire->lost++;
         return;
     }
+    ecn = mark(wire, ecn, at - net->now);
     srm_time due = at + wire->delay + (srm_time)(net_uniform(net) * (double)wire->jitter);
     if (net_uniform(net) < wire->reorder)
         due += wire->reorder_by;
     else
         wire->last = due = srm_time_max(due, wire->last);
-    enqueue(net, &host->address, target, to, data, size, due);
+    enqueue(net, &host->address, target, to, data, size, ecn, due);
     if (net_uniform(net) < wire->duplicate)
-        enqueue(net, &host->address, target, to, data, size, due + (srm_time)(net_uniform(net) * 1e6));
+        enqueue(net, &host->address, target, to, data, size, ecn, due + (srm_time)(net_uniform(net) * 1e6));
 }
 
-static void send_one(net_host *host, const srmudp_address *target, uint8_t *data, size_t size) {
-    network *net = host->net;
+/* Which host has the address; -1: nobody. */
+static int host_at(const network *net, const srmudp_address *target) {
     for (int to = 0; to < net->host_count; to++)
-        if (memcmp(net->hosts[to].address.ip, target->ip, 4) == 0) {
-            if (net->attacker != NULL && !net->attacker(net, host->index, to, data, &size))
-                return;
-            over_wire(net, host, to, target, data, size);
-            return;
-        }
+        if (memcmp(net->hosts[to].address.ip, target->ip, 4) == 0)
+            return to;
+    return -1;
+}
+
+static void send_one(net_host *host, int to, const srmudp_address *target, uint8_t *data, size_t size,
+                     uint8_t ecn) {
+    network *net = host->net;
+    if (net->attacker != NULL && !net->attacker(net, host->index, to, data, &size))
+        return;
+    over_wire(net, host, to, target, data, size, ecn);
+}
+
+/* As the kernel does it: EMSGSIZE. */
+static bool refuses(const net_host *host, int to, const srm_transmit *out) {
+    size_t most = host->net->wires[host->index][to].interface;
+    if (srm_size_min(out->segment, out->size) <= (most > 0 ? most : SRM_DATAGRAM_USUAL_MTU))
+        return false;
+    srm_endpoint_send_failed(host->endpoint, host->net->now, &out->to, srm_size_min(out->segment, out->size),
+                             SRM_SEND_TOO_LARGE);
+    return true;
 }
 
 static void send_all(net_host *host) {
     static uint8_t buffer[65536];
     srm_transmit out;
-    while (srm_endpoint_transmit(host->endpoint, host->net->now, buffer, sizeof buffer, true, &out))
+    while (srm_endpoint_transmit(host->endpoint, host->net->now, buffer, sizeof buffer, true, &out)) {
+        int to = host_at(host->net, &out.to);
+        if (to < 0 || refuses(host, to, &out))
+            continue;
         for (size_t at = 0; at < out.size; at += out.segment)
-            send_one(host, &out.to, buffer + at, srm_size_min(out.segment, out.size - at));
+            send_one(host, to, &out.to, buffer + at, srm_size_min(out.segment, out.size - at), out.ecn);
+    }
 }
 
 /* What the application does upon its events may want to be sent, too. */
@@ -229,8 +282,11 @@ static void deliver(network *net, net_packet *packet) {
     net->datagrams++;
     if (host->endpoint != NULL && packet->target.port == host->address.port &&
         memcmp(packet->target.ip, host->address.ip, 4) == 0) {
-        srm_datagram datagram = {
-            .data = packet->data, .size = packet->size, .segment = packet->size, .from = packet->from};
+        srm_datagram datagram = {.data = packet->data,
+                                 .size = packet->size,
+                                 .segment = packet->size,
+                                 .from = packet->from,
+                                 .ecn = packet->ecn};
         if (packet->size > 0)
             srm_endpoint_receive(host->endpoint, net->now, &datagram);
         net_flush(host);

@@ -15,20 +15,30 @@
 
 #define NET_HOSTS 16
 
+/* What becomes of the ECN bits of datagrams sent with ECT(0). */
+typedef enum net_marks { NET_MARKS_KEPT, NET_MARKS_CLEARED, NET_MARKS_ALL_CE, NET_MARKS_DROPPED } net_marks;
+
 typedef struct net_wire {
     srm_time delay, jitter;
     double loss, duplicate, reorder; /* probabilities */
-    double burst;                    /* mean length of a run of losses; 1 and less: independent */
-    bool losing;                     /* in such a run */
-    struct net_wire *shared;         /* whose serialiser and queue are used; NULL: its own */
+    double burst;                    /* mean length of a run of losses, in packets; 1 and less: independent */
+    srm_time burst_step;     /* a run lasts in time, this long for each of its packets; 0: by packets sent */
+    srm_time burst_at;       /* state of the run is as of then */
+    bool losing;             /* in such a run */
+    struct net_wire *shared; /* whose serialiser and queue are used; NULL: its own */
     srm_time reorder_by;
-    double rate;      /* bytes a second; 0: unlimited */
-    srm_time queue;   /* of the rate, as time */
+    double rate;    /* bytes a second; 0: unlimited */
+    srm_time queue; /* of the rate, as time */
+    srm_time mark;  /* a longer queue marks ECT(0) as CE; 0: never */
+    net_marks marks;
     srm_time free_at; /* when the serialiser is free */
     srm_time last;    /* arrivals keep their order unless reordered */
     size_t mtu;       /* larger datagrams vanish; 0: none does */
+    size_t interface; /* the sender's own: larger datagrams are refused; 0: SRM_DATAGRAM_USUAL_MTU */
     bool cut;         /* an outage: everything is lost */
     uint64_t sent, lost, dropped, bytes;
+    uint64_t ect, ce; /* sent with ECT(0); of them, delivered with CE */
+    srm_time backlog; /* the longest queue that a datagram found */
 } net_wire;
 
 typedef struct network network;

@@ -16,6 +16,36 @@ static void listener_is_fast(void) {
     APP_CHECK(since_start(p.ca->first_message) <= 105 * SRM_MILLISECOND, "answer later than 2.1 RTT");
 }
 
+/* One side has been waiting for a while when the other comes: as fast as a listener. */
+static void punching_is_fast(void) {
+    pair p = {.a = add_app(), .b = add_app()};
+    net_connect(&world, 0, 1, wire_of(50 * SRM_MILLISECOND, 0));
+    net_kill(p.a->host);
+    p.cb = app_open(p.b, "key", "", &p.a->host->address);
+    app_send(p.cb, 0, 100);
+    pass(SRM_SECOND + (srm_time)(net_uniform(&world) * 5e9));
+    net_restart(p.a->host);
+    srm_time start = world.now;
+    p.ca = app_open(p.a, "key", "", &p.b->host->address);
+    app_send(p.ca, 0, 100);
+    pass(SRM_SECOND);
+    APP_CHECK(p.cb->received[0] == 1 && p.cb->first_message - start <= 80 * SRM_MILLISECOND,
+              "first message later than 1.6 RTT");
+    APP_CHECK(p.ca->received[0] == 1 && p.ca->first_message - start <= 105 * SRM_MILLISECOND,
+              "answer later than 2.1 RTT");
+}
+
+/* Both come at the same moment: the larger nonce's side is as fast, the other half a round trip later. */
+static void meeting_is_fast(void) {
+    pair p = make_pair(wire_of(50 * SRM_MILLISECOND, 0), false, "key", "key");
+    app_send(p.ca, 0, 100);
+    app_send(p.cb, 0, 100);
+    pass(SRM_SECOND);
+    srm_time a = since_start(p.ca->first_message), b = since_start(p.cb->first_message);
+    APP_CHECK(srm_time_min(a, b) <= 80 * SRM_MILLISECOND, "first message later than 1.6 RTT");
+    APP_CHECK(srm_time_max(a, b) <= 105 * SRM_MILLISECOND, "second message later than 2.1 RTT");
+}
+
 static void crossing(void) {
     net_wire wire = wire_of(50 * SRM_MILLISECOND, net_uniform(&world) * 0.3);
     pair p = {.a = add_app(), .b = add_app()};
@@ -177,6 +207,8 @@ static const sim_scenario scenarios[] = {
     {"labels_keep_apart", labels_keep_apart},
     {"late_peer", late_peer},
     {"one_way_at_first", one_way_at_first},
+    {"punching_is_fast", punching_is_fast},
+    {"meeting_is_fast", meeting_is_fast},
     {"second_open_is_told_busy", second_open_is_told_busy},
     {"eight_opens_one_address", eight_opens_one_address},
     {"other_version", other_version},

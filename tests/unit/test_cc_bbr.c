@@ -70,6 +70,35 @@ TEST(the_four_states_of_probing_take_turns) {
     model_free(m);
 }
 
+/* A probe that finds no more bandwidth costs others a quarter of an RTT, and not the whole queue. */
+TEST(a_probe_on_an_empty_path_is_gentle) {
+    model *m = path(100 * MBIT, 50 * MS, 2, 1);
+    model_run(m, 4 * SRM_SECOND);
+    model_mark(m);
+    CHECK(run_to(m, SRM_BBR_UP, 8 * SRM_SECOND));
+    CHECK(bbr_of(&m->flow[0])->up_rtt >= 50 * MS);
+    CHECK(run_to(m, SRM_BBR_DOWN, m->now + 150 * MS)); /* after the first answers */
+    model_run(m, 16 * SRM_SECOND);
+    CHECK(model_delay(m, 0.999) < 22 * MS);
+    CHECK(model_share(m, 0) > 0.95);
+    model_free(m);
+}
+
+TEST(a_probe_in_others_queue_pushes_until_it_is_full) {
+    model *m = path(100 * MBIT, 50 * MS, 1, 1);
+    model_add(m, SRM_CC_CUBIC, 0, SRM_TIME_NEVER);
+    model_run(m, 8 * SRM_SECOND);
+    srm_time end = m->now + 12 * SRM_SECOND;
+    unsigned pushes = 0;
+    while (run_to(m, SRM_BBR_UP, end) && m->now < end) {
+        pushes += bbr_of(&m->flow[0])->up_rtt == 0;
+        model_run(m, m->now + SRM_SECOND);
+    }
+    CHECK(pushes > 0);
+    CHECK(bbr_of(&m->flow[0])->model.full_rtt > 80 * MS);
+    model_free(m);
+}
+
 TEST(more_bandwidth_is_found) {
     model *m = path(20 * MBIT, 40 * MS, 2, 1);
     model_run(m, 3 * SRM_SECOND);
@@ -79,6 +108,22 @@ TEST(more_bandwidth_is_found) {
     model_mark(m);
     model_run(m, 15 * SRM_SECOND);
     CHECK(model_share(m, 0) > 0.85);
+    model_free(m);
+}
+
+/* Delays that look like a queue keep the path's own loss from being learned: each probe ends with the first
+ * loss of its own, and finds a quarter more all the same. */
+TEST(more_bandwidth_is_found_under_delay_and_loss) {
+    model *m = path(20 * MBIT, 40 * MS, 2, 1);
+    m->sched = 5 * MS;
+    m->loss_after = 0.02;
+    model_run(m, 4 * SRM_SECOND);
+    m->rate = 80 * MBIT;
+    m->queue *= 4;
+    model_run(m, 30 * SRM_SECOND);
+    model_mark(m);
+    model_run(m, 35 * SRM_SECOND);
+    CHECK(model_share(m, 0) > 0.7);
     model_free(m);
 }
 
@@ -286,7 +331,7 @@ TEST(two_flows_share) {
         model_mark(m);
         model_run(m, 45 * SRM_SECOND);
         CHECK(model_share(m, 0) + model_share(m, 1) > 0.95);
-        CHECK(model_share(m, 0) > 0.25 && model_share(m, 1) > 0.25);
+        CHECK(model_share(m, 0) > 0.35 && model_share(m, 1) > 0.35);
         CHECK(model_waste(m, 0) < 0.03 && model_waste(m, 1) < 0.03);
         model_free(m);
     }
@@ -301,20 +346,33 @@ TEST(latecomers_neither_starve_nor_take_all) {
     model_mark(m);
     model_run(m, 45 * SRM_SECOND);
     for (int i = 0; i < 4; i++) {
-        CHECK(model_share(m, i) > 0.05 && model_share(m, i) < 0.6);
+        CHECK(model_share(m, i) > 0.12 && model_share(m, i) < 0.45);
         CHECK(model_waste(m, i) < 0.03);
     }
     model_free(m);
 }
 
-TEST(beside_cubic_both_live) {
-    model *m = path(100 * MBIT, 40 * MS, 2, 1);
-    model_add(m, SRM_CC_CUBIC, 0, SRM_TIME_NEVER);
-    model_run(m, 10 * SRM_SECOND);
+/* BBR's share of what both get; CUBIC joins `later` than BBR, or BBR later than CUBIC if that is negative. */
+static double share_beside_cubic(double queue, srm_time later) {
+    model *m = model_new(100 * MBIT, 40 * MS, queue, 1);
+    model_add(m, SRM_CC_BBR, later < 0 ? -later : 0, SRM_TIME_NEVER);
+    model_add(m, SRM_CC_CUBIC, later > 0 ? later : 0, SRM_TIME_NEVER);
+    model_run(m, 12 * SRM_SECOND);
     model_mark(m);
-    model_run(m, 40 * SRM_SECOND);
-    CHECK(model_share(m, 0) > 0.15 && model_share(m, 1) > 0.15);
+    model_run(m, 52 * SRM_SECOND);
+    double ours = model_share(m, 0), both = ours + model_share(m, 1);
+    CHECK(both > 0.93);
     model_free(m);
+    return ours / both;
+}
+
+TEST(beside_cubic_both_live) {
+    static const double queues[] = {0.5, 1, 2, 4};
+    for (size_t i = 0; i < SRM_COUNT_OF(queues); i++)
+        for (int later = -1; later <= 1; later++) {
+            double share = share_beside_cubic(queues[i], later * 3 * SRM_SECOND);
+            CHECK(share > 0.25 && share < (queues[i] < 1 ? 0.8 : 0.75));
+        }
 }
 
 /* ---- applications that pause ---- */
@@ -464,6 +522,39 @@ TEST(long_fat_path) {
     model_run(m, 9 * SRM_SECOND);
     CHECK(model_share(m, 0) > 0.9);
     model_free(m);
+}
+
+TEST(a_short_queue_on_a_short_path_is_not_overrun) {
+    static const double rates[] = {1, 10, 100};
+    for (size_t i = 0; i < SRM_COUNT_OF(rates); i++) {
+        model *m = path(rates[i] * MBIT, i == 0 ? 10 * MS : MS, 1, 1); /* 1, 1 and 9 packets */
+        CHECK(settled_share(m) > 0.85);
+        model_free(m);
+    }
+}
+
+TEST(a_burst_is_a_quarter_of_the_rtt) {
+    static const struct {
+        srm_time rtt, burst;
+    } paths[] = {{50 * US, MS}, {499 * US, MS}, {600 * US, 250 * US}, {2 * MS, 500 * US}, {9 * MS, MS}};
+    for (size_t i = 0; i < SRM_COUNT_OF(paths); i++) {
+        srm_cc cc;
+        srm_cc_init(&cc, SRM_CC_BBR, 0);
+        for (int ack = 1; ack <= 40; ack++) {
+            srm_cc_sample sample = {.now = ack * paths[i].rtt,
+                                    .acked_bytes = 10 * SRM_CC_PACKET,
+                                    .delivered = (uint64_t)ack * 10 * SRM_CC_PACKET,
+                                    .rtt = paths[i].rtt,
+                                    .rtt_min = paths[i].rtt,
+                                    .rtt_smoothed = paths[i].rtt,
+                                    .rate_valid = true,
+                                    .rate = 10000000,
+                                    .rate_prior_delivered = (uint64_t)(ack - 1) * 10 * SRM_CC_PACKET};
+            srm_cc_on_sample(&cc, &sample);
+        }
+        uint64_t burst = srm_cc_bytes_of(srm_cc_pacing_rate(&cc), paths[i].burst);
+        CHECK_EQ(srm_cc_send_quantum(&cc), srm_u64_max(burst, SRM_CC_PACKET));
+    }
 }
 
 TEST(a_modem) {

@@ -136,6 +136,16 @@ TEST(jitter_is_no_queue) {
     CHECK(srm_bbr_model_has_queue(&m));
 }
 
+TEST(more_than_an_eighth_of_queue_is_a_crowd) {
+    begin();
+    CHECK(!srm_bbr_model_is_crowded(&m));
+    rounds(4, 64 * MS, 0);
+    rounds(4, 72 * MS, 0);
+    CHECK(srm_bbr_model_has_queue(&m) && !srm_bbr_model_is_crowded(&m));
+    rounds(4, 72 * MS + 1, 0);
+    CHECK(srm_bbr_model_is_crowded(&m));
+}
+
 static void ack_bytes(uint64_t bytes, uint64_t bw) {
     srm_cc_sample sample = {.now = now, .acked_bytes = bytes, .rate_prior_delivered = m.round_end};
     srm_bbr_model_on_round(&m, &sample);
@@ -226,6 +236,92 @@ TEST(what_the_path_loses_anyway_is_not_counted) {
     rounds(4, 50 * MS, 0);
     CHECK(!srm_bbr_model_congested(&m, 295 * PACKET, 1000 * PACKET, SRM_BBR_LOSS_FAR));
     CHECK(srm_bbr_model_congested(&m, 305 * PACKET, 1000 * PACKET, SRM_BBR_LOSS_FAR));
+}
+
+/* ---- how long a queue is ---- */
+
+static bool near(double value, double expected) {
+    return value > expected - 0.001 && value < expected + 0.001;
+}
+
+TEST(a_queue_that_loses_was_full) {
+    begin();
+    rounds(4, 50 * MS, 0);
+    CHECK(!srm_bbr_model_overflowed(&m, PACKET, 1000 * PACKET)); /* no queue */
+    srm_bbr_model_learn_loss(&m, 10 * PACKET, 990 * PACKET);
+    rounds(4, 60 * MS, 0);
+    CHECK(!srm_bbr_model_overflowed(&m, 15 * PACKET, 1000 * PACKET)); /* the path's own loss */
+    CHECK(srm_bbr_model_overflowed(&m, 16 * PACKET, 1000 * PACKET));
+}
+
+TEST(without_a_queue_the_gain_is_what_was_asked) {
+    begin();
+    CHECK(near(srm_bbr_model_queue_gain(&m, 2), 2)); /* nothing known */
+    rounds(4, 50 * MS, 0);
+    srm_bbr_model_on_overflow(&m, now, 60 * MS);
+    CHECK(near(srm_bbr_model_queue_gain(&m, 2), 2));
+}
+
+TEST(a_queue_of_unknown_length_gets_half_a_bdp) {
+    begin();
+    rounds(4, 50 * MS, 0);
+    rounds(4, 60 * MS, 0);
+    CHECK(near(srm_bbr_model_queue_gain(&m, 2), SRM_BBR_UNKNOWN_GAIN));
+    CHECK(near(srm_bbr_model_queue_gain(&m, 1.25), 1.25));
+}
+
+TEST(the_gain_follows_the_length_of_a_full_queue) {
+    begin();
+    rounds(4, 50 * MS, 0);
+    rounds(4, 60 * MS, 0);
+    srm_bbr_model_on_overflow(&m, now, 100 * MS);
+    CHECK(near(srm_bbr_model_queue_gain(&m, 2), 2 * SRM_BBR_FULL_SHARE));
+    srm_bbr_model_on_overflow(&m, now, 150 * MS);
+    CHECK(near(srm_bbr_model_queue_gain(&m, 2), 3 * SRM_BBR_FULL_SHARE));
+    srm_bbr_model_on_overflow(&m, now, 500 * MS);
+    CHECK(near(srm_bbr_model_queue_gain(&m, 2), 2));
+}
+
+TEST(a_shorter_full_queue_is_believed_after_ten_seconds) {
+    begin();
+    rounds(4, 50 * MS, 0);
+    rounds(4, 60 * MS, 0);
+    srm_bbr_model_on_overflow(&m, now, 140 * MS);
+    srm_bbr_model_on_overflow(&m, now + SRM_BBR_FULL_LIFE, 100 * MS);
+    CHECK_EQ(m.full_rtt, 140 * MS);
+    srm_bbr_model_on_overflow(&m, now + SRM_BBR_FULL_LIFE + 1, 100 * MS);
+    CHECK_EQ(m.full_rtt, 100 * MS);
+}
+
+TEST(the_pipe_as_it_was_at_its_emptiest_stays_full) {
+    begin();
+    rounds(4, 50 * MS, 0);
+    rounds(4, 70 * MS, 0);
+    srm_bbr_model_on_rate(&m, 1000, false);
+    srm_bbr_model_next_cycle(&m);
+    rounds(4, 70 * MS, 0);
+    rounds(4, 80 * MS, 0);
+    srm_bbr_model_on_overflow(&m, now, 80 * MS);
+    CHECK(near(srm_bbr_model_queue_gain(&m, 2), 0.65 * 80 / 50)); /* the cycle before was empty */
+    srm_bbr_model_on_rate(&m, 1000, false);
+    srm_bbr_model_next_cycle(&m);
+    CHECK(near(srm_bbr_model_queue_gain(&m, 2), 70.0 / 50));
+}
+
+TEST(no_gain_is_below_one) {
+    begin();
+    rounds(4, 50 * MS, 0);
+    rounds(4, 60 * MS, 0);
+    srm_bbr_model_on_overflow(&m, now, 60 * MS);
+    CHECK(near(srm_bbr_model_queue_gain(&m, 2), 1));
+}
+
+TEST(within_a_machine_a_queue_changes_nothing) {
+    begin();
+    rounds(40, SRM_MILLISECOND / 2, 0);
+    rounds(40, 5 * MS, 0);
+    CHECK(srm_bbr_model_has_queue(&m));
+    CHECK(near(srm_bbr_model_queue_gain(&m, 2), 2));
 }
 
 /* A flow that came late took the others' queue for the path, and their losses for the path's. */

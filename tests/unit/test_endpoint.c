@@ -669,6 +669,38 @@ TEST(noise_does_no_harm) {
     end();
 }
 
+/* A process may hold many connections from one socket: that one more comes is no reason to ask them all
+ * whether their process still lives, only one; but when that one is silent all of them end. */
+TEST(one_neighbour_speaks_for_all) {
+    enum { MANY = 20 };
+    srmudp_endpoint_stats before, after;
+    begin();
+    listen_on(&b, "key");
+    for (int i = 0; i < MANY; i++) {
+        open_to(&a, &b, "key");
+        talk(&a, &b, 300 * SRM_MILLISECOND);
+    }
+    CHECK_EQ(b.established, MANY);
+    talk(&a, &b, SRM_SECOND);
+    srm_endpoint_stats(b.endpoint, &before);
+    open_to(&a, &b, "key");
+    talk(&a, &b, 300 * SRM_MILLISECOND);
+    srm_endpoint_stats(b.endpoint, &after);
+    CHECK_EQ(b.established, MANY + 1);
+    CHECK(after.datagrams_sent - before.datagrams_sent < 12);
+    CHECK_EQ(b.closed, 0);
+
+    srm_endpoint_free(a.endpoint); /* the process dies, another comes at the same address */
+    start(&a, 1);
+    a.random = 99;
+    open_to(&a, &b, "key");
+    talk(&a, &b, 8 * SRM_SECOND); /* the liveness time of data, twice */
+    CHECK_EQ(a.established, 1);
+    CHECK_EQ(b.closed, MANY + 1);
+    CHECK_EQ(b.reason, SRMUDP_PEER_RESTARTED);
+    end();
+}
+
 int main(int argc, char **argv) {
     return sodium_init() < 0 ? 2 : check_main(argc, argv);
 }

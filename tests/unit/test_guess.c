@@ -156,7 +156,8 @@ TEST(a_dialled_address_has_a_bucket_of_its_own) {
     CHECK_EQ(srm_guess_left(&as_stranger, START), 4);
     CHECK(srm_guess_charge(&payer, START + 5 * SRM_SECOND));
     srm_guess_give_back(&payer, START + 5 * SRM_SECOND);
-    CHECK_EQ(srm_guess_left(&payer, START + 5 * SRM_SECOND), 1);
+    CHECK_EQ(srm_bucket_level(&dialled, SRM_GUESS_DIALLED, START + 5 * SRM_SECOND), 1);
+    CHECK_EQ(srm_guess_left(&payer, START + 5 * SRM_SECOND), 2); /* and one on credit */
 }
 
 TEST(strangers_cannot_touch_a_dialled_bucket) {
@@ -180,8 +181,125 @@ TEST(the_right_passphrase_costs_nothing) {
         CHECK(srm_guess_charge(&payer, START + i));
         srm_guess_give_back(&payer, START + i);
     }
-    CHECK_EQ(srm_guess_left(&payer, START + 100), 4);
+    CHECK_EQ(srm_guess_left(&payer, START + 100 * SRM_SECOND), 4);
     CHECK_EQ(srm_bucket_level(&key, SRM_GUESS_KEY, START + 100), 16);
+}
+
+/* ---- Credit ---- */
+
+static void prove(const srm_guess_payer *payer, int count, srm_time now) {
+    for (int i = 0; i < count; i++) {
+        CHECK(srm_guess_charge(payer, now));
+        srm_guess_give_back(payer, now);
+    }
+}
+
+static int charge_all(const srm_guess_payer *payer, srm_time now) {
+    int given = 0;
+    while (srm_guess_charge(payer, now))
+        given++;
+    return given;
+}
+
+TEST(each_success_makes_room_for_two_up_to_a_bound) {
+    reset();
+    srm_bucket key = {0};
+    const srmudp_address from = v4(7);
+    const srm_guess_payer payer = stranger(&key, &from);
+    int under_way = charge_all(&payer, START), rounds = 0;
+    CHECK_EQ(under_way, 4);
+    for (; under_way < 4 + SRM_GUESS_CREDIT; rounds++) {
+        for (int i = 0; i < under_way; i++)
+            srm_guess_give_back(&payer, START);
+        int before = under_way;
+        under_way = charge_all(&payer, START);
+        CHECK_EQ(under_way,
+                 before + (before < SRM_GUESS_CREDIT + 4 - before ? before : SRM_GUESS_CREDIT + 4 - before));
+    }
+    CHECK_EQ(rounds, 5); /* 4, 8, 16, 32, 64, 68 */
+    for (int i = 0; i < under_way; i++)
+        srm_guess_give_back(&payer, START);
+    CHECK_EQ(charge_all(&payer, START), 4 + SRM_GUESS_CREDIT);
+}
+
+TEST(credit_fades) {
+    reset();
+    srm_bucket key = {0};
+    const srmudp_address from = v4(7);
+    const srm_guess_payer payer = stranger(&key, &from);
+    prove(&payer, 10, START);
+    CHECK_EQ(srm_guess_left(&payer, START), 14);
+    CHECK(srm_guess_proved(&sources, &from, START));
+    CHECK_EQ(srm_guess_left(&payer, START + SRM_GUESS_CREDIT_FADES), 13);
+    CHECK_EQ(srm_guess_left(&payer, START + 10 * SRM_GUESS_CREDIT_FADES - 1), 5);
+    CHECK_EQ(srm_guess_left(&payer, START + 10 * SRM_GUESS_CREDIT_FADES), 4);
+    CHECK(!srm_guess_proved(&sources, &from, START + 10 * SRM_GUESS_CREDIT_FADES));
+}
+
+/* What was taken on credit is paid off like any other debt, also when credit is earned again and again. */
+TEST(credit_is_no_gift) {
+    reset();
+    srm_bucket key = {0};
+    const srmudp_address from = v4(7);
+    const srm_guess_payer payer = stranger(&key, &from);
+    int unanswered = 0;
+    for (srm_time now = START; now <= START + 3600 * SRM_SECOND; now += SRM_SECOND) {
+        for (int i = 0; i < 100 && srm_guess_charge(&payer, now); i++)
+            srm_guess_give_back(&payer, now); /* neighbours who know the key */
+        unanswered += charge_all(&payer, now);
+    }
+    CHECK_EQ(unanswered, 4 + SRM_GUESS_CREDIT); /* an hour's worth, only sooner */
+}
+
+TEST(a_key_gives_so_much_on_credit_over_all_sources) {
+    reset();
+    srm_bucket key = {0};
+    int given = 0;
+    for (uint32_t i = 0; i < 100; i++) {
+        const srmudp_address from = v4(i);
+        const srm_guess_payer payer = stranger(&key, &from);
+        for (int j = 0; j < 100 && srm_guess_charge(&payer, START); j++)
+            srm_guess_give_back(&payer, START);
+        given += charge_all(&payer, START);
+    }
+    CHECK(given > 16 && given <= 16 + SRM_GUESS_CREDIT);
+}
+
+TEST(proving_one_key_buys_no_guess_at_another) {
+    reset();
+    srm_bucket mine = {0}, other = {0};
+    const srmudp_address from = v4(7);
+    const srm_guess_payer payer = stranger(&mine, &from), guesser = stranger(&other, &from);
+    prove(&payer, 100, START);
+    CHECK_EQ(srm_guess_left(&payer, START), 4 + SRM_GUESS_CREDIT);
+    CHECK_EQ(charge_all(&guesser, START), 4);
+}
+
+/* Credit stands for a source, not for the slot of the table that it had. */
+TEST(credit_is_not_inherited) {
+    reset();
+    for (uint32_t i = 0; i < 3000; i++) {
+        srm_bucket key = {0};
+        const srmudp_address from = v4(i);
+        const srm_guess_payer payer = stranger(&key, &from);
+        CHECK_EQ(srm_guess_left(&payer, START), 4);
+        prove(&payer, 50, START);
+    }
+}
+
+TEST(who_has_credit_shows_a_cookie) {
+    reset();
+    srm_bucket key = {0};
+    const srmudp_address from = v4(7);
+    const srm_guess_payer payer = stranger(&key, &from);
+    prove(&payer, 50, START);
+    CHECK(!srm_guess_wants_cookie(&payer, START));
+    CHECK(srm_guess_charge(&payer, START));
+    CHECK(srm_guess_charge(&payer, START));
+    for (int i = 0; i < 50; i++) {
+        CHECK(srm_guess_wants_cookie(&payer, START));
+        CHECK(srm_guess_charge(&payer, START));
+    }
 }
 
 TEST(ipv6_sources_are_prefixes_of_64_bits) {

@@ -315,6 +315,23 @@ TEST(a_peer_that_needs_more_gets_it_up_to_the_buffer) {
     finish(&inbox);
 }
 
+/* An older DATA_BLOCKED that comes late must not hide what the peer waits for now, nor a greater need a
+ * smaller one. */
+TEST(needs_told_in_any_order_are_all_met) {
+    srm_inbox inbox;
+    srm_inbox_init(&inbox, LARGEST, WINDOW, WINDOW);
+    uint64_t cost = 100 + SRM_MESSAGE_COST;
+    CHECK(!srm_inbox_on_blocked(&inbox, WINDOW + 2 * cost));
+    CHECK(!srm_inbox_on_blocked(&inbox, WINDOW + cost));
+    for (uint64_t number = 0; number < 2; number++) {
+        CHECK_EQ(whole(&inbox, 0, number, 100), SRM_INBOX_COMPLETE);
+        take(&inbox, 0, number, 100);
+        CHECK(srm_inbox_max_data_due(&inbox));
+        CHECK_EQ(srm_inbox_max_data_announce(&inbox), WINDOW + (number + 1) * cost);
+    }
+    finish(&inbox);
+}
+
 /* What the peer waits for is told as soon as it is there, however little that is; asking once is enough. */
 TEST(a_limit_that_is_waited_for_is_told_at_once) {
     srm_inbox inbox;

@@ -8,6 +8,7 @@
 #include "hello.h"
 #include "keys.h"
 #include "limits.h"
+#include "lobby.h"
 
 #include <sodium.h>
 #include <stdlib.h>
@@ -278,9 +279,10 @@ TEST(strangers_are_asked_for_cookies_and_then_for_patience) {
         receive(hello, write_hello(hello, sizeof hello, who, cookies[who]), address_of(who, 1));
         CHECK_EQ(fetch(SRM_REPLY, NULL), who < 16);
     }
-    CHECK_EQ(stats().dropped_budget, 24);
+    CHECK_EQ(stats().dropped_budget, 24 - SRM_LOBBY_SOURCES);
     w.now += 15 * SRM_SECOND; /* one more guess */
     srm_endpoint_timeout(w.endpoint, w.now);
+    CHECK_EQ(stats().dropped_budget, 24); /* the others waited in vain */
     for (who = 20; who < 24; who++) {
         receive(hello, write_hello(hello, sizeof hello, who, cookies[who]), address_of(who, 1));
         CHECK_EQ(fetch(SRM_REPLY, NULL), who == 20);
@@ -334,7 +336,9 @@ TEST(limits_fit_together) {
     /* A CONFIRM with all its parameters leaves room for a packet with something in it. */
     CHECK(SRM_HANDSHAKE_HEADER_SIZE + SRM_TAG_SIZE + 2 + SRM_SEALED_MAX_SIZE + 600 <= SRM_DATAGRAM_MIN_MTU);
     CHECK(SRM_HANDSHAKE_MAX_SIZE <= SRM_DATAGRAM_MIN_MTU && SRM_DATAGRAM_MIN_MTU <= SRM_DATAGRAM_MAX_MTU);
-    CHECK(SRM_DATAGRAM_MAX_MTU <= SRM_TRANSMIT_MIN_BUFFER && SRM_TRANSMIT_MAX_BYTES <= 65507);
+    CHECK(SRM_DATAGRAM_USUAL_MTU <= SRM_TRANSMIT_MIN_BUFFER &&
+          SRM_DATAGRAM_USUAL_MTU <= SRM_DATAGRAM_MAX_MTU);
+    CHECK(SRM_DATAGRAM_MAX_MTU <= SRM_TRANSMIT_MAX_BYTES && SRM_TRANSMIT_MAX_BYTES <= 65507);
     CHECK(SRM_PACKET_MIN_SIZE >= 1 + SRM_CID_SIZE + 4 + SRM_HEADER_SAMPLE_SIZE);
     /* Who answered a CHALLENGE keeps the run until the other has given it up. */
     CHECK(SRM_CANDIDATE_HOLD > SRM_CHALLENGE_LIFE && SRM_ATTEMPT_LIFE >= SRM_INIT_LIFE);

@@ -2,7 +2,8 @@
 
 #include "check.h"
 
-#define MAX SRM_DATAGRAM_MAX_MTU
+#define MAX SRM_DATAGRAM_USUAL_MTU
+#define HUGE SRM_DATAGRAM_MAX_MTU
 #define BASE SRM_DATAGRAM_MIN_MTU
 
 static uint64_t random_state = 88172645463325252u;
@@ -16,10 +17,10 @@ static uint64_t next_random(void) {
 /* Lets the search run over a path that carries `limit`; returns how many probes it took. */
 static int search(srm_mtu *mtu, srm_time now, size_t limit) {
     int probes = 0;
-    for (size_t size; (size = srm_mtu_probe_wanted(mtu, now)) != 0; probes++) {
+    for (size_t size; (size = srm_mtu_probe_wanted(mtu, now, HUGE)) != 0; probes++) {
         CHECK(size > srm_mtu_current(mtu) && size <= mtu->max);
         srm_mtu_on_probe_sent(mtu, now, size);
-        CHECK_EQ(srm_mtu_probe_wanted(mtu, now), 0); /* one at a time */
+        CHECK_EQ(srm_mtu_probe_wanted(mtu, now, HUGE), 0); /* one at a time */
         if (size <= limit)
             srm_mtu_on_probe_acked(mtu, now, size);
         else
@@ -40,7 +41,7 @@ TEST(one_probe_finds_ethernet) {
     srm_mtu mtu;
     srm_mtu_init(&mtu, 0, MAX, true);
     CHECK_EQ(srm_mtu_current(&mtu), BASE);
-    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 0), MAX);
+    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 0, HUGE), MAX);
     CHECK_EQ(search(&mtu, 0, MAX), 1);
     CHECK_EQ(srm_mtu_current(&mtu), MAX);
     CHECK_EQ(srm_mtu_deadline(&mtu), SRM_TIME_NEVER);
@@ -49,7 +50,7 @@ TEST(one_probe_finds_ethernet) {
 TEST(no_discovery_no_probe) {
     srm_mtu mtu;
     srm_mtu_init(&mtu, 0, MAX, false);
-    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 0), 0);
+    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 0, HUGE), 0);
     CHECK_EQ(srm_mtu_deadline(&mtu), SRM_TIME_NEVER);
     CHECK_EQ(srm_mtu_current(&mtu), BASE);
 }
@@ -57,16 +58,16 @@ TEST(no_discovery_no_probe) {
 TEST(the_peers_limit_is_the_largest_probe) {
     srm_mtu mtu;
     srm_mtu_init(&mtu, 0, 1300, true);
-    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 0), 1300);
+    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 0, HUGE), 1300);
     search(&mtu, 0, MAX);
     CHECK_EQ(srm_mtu_current(&mtu), 1300);
     srm_mtu_init(&mtu, 0, 1300, true);
     search(&mtu, 0, 1299);
     CHECK_EQ(srm_mtu_current(&mtu), 1280);
     srm_mtu_init(&mtu, 0, BASE, true);
-    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 0), 0);
+    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 0, HUGE), 0);
     srm_mtu_init(&mtu, 0, 500, true); /* what a peer must not say is not believed */
-    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 0), 0);
+    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 0, HUGE), 0);
     CHECK_EQ(srm_mtu_current(&mtu), BASE);
 }
 
@@ -74,11 +75,11 @@ TEST(a_size_is_given_up_after_three_probes) {
     srm_mtu mtu;
     srm_mtu_init(&mtu, 0, MAX, true);
     for (int i = 0; i < SRM_MTU_TRIES; i++) {
-        CHECK_EQ(srm_mtu_probe_wanted(&mtu, 0), MAX);
+        CHECK_EQ(srm_mtu_probe_wanted(&mtu, 0, HUGE), MAX);
         srm_mtu_on_probe_sent(&mtu, 0, MAX);
         srm_mtu_on_probe_lost(&mtu, 0, MAX);
     }
-    size_t next = srm_mtu_probe_wanted(&mtu, 0);
+    size_t next = srm_mtu_probe_wanted(&mtu, 0, HUGE);
     CHECK(next > BASE && next < MAX);
 }
 
@@ -102,9 +103,9 @@ TEST(the_search_is_repeated_while_there_is_room_above) {
     CHECK_EQ(srm_mtu_current(&mtu), 1392);
     CHECK_EQ(srm_mtu_deadline(&mtu), 1000 + SRM_MTU_RAISE_EACH);
     srm_mtu_on_timer(&mtu, 1000 + SRM_MTU_RAISE_EACH - 1);
-    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 2000), 0);
+    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 2000, HUGE), 0);
     srm_mtu_on_timer(&mtu, 1000 + SRM_MTU_RAISE_EACH);
-    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 1000 + SRM_MTU_RAISE_EACH), MAX);
+    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 1000 + SRM_MTU_RAISE_EACH, HUGE), MAX);
     CHECK_EQ(srm_mtu_current(&mtu), 1392); /* what is known to work stays in use */
     search(&mtu, 1000 + SRM_MTU_RAISE_EACH, MAX);
     CHECK_EQ(srm_mtu_current(&mtu), MAX);
@@ -126,7 +127,7 @@ TEST(a_stale_loss_counts_for_nothing) {
     srm_mtu_init(&mtu, 0, MAX, true);
     srm_mtu_on_probe_sent(&mtu, 0, MAX);
     srm_mtu_on_probe_lost(&mtu, 0, 1350);
-    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 0), 0);
+    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 0, HUGE), 0);
     srm_mtu_on_probe_acked(&mtu, 0, MAX);
     for (int i = 0; i < 10; i++)
         srm_mtu_on_probe_lost(&mtu, 0, MAX);
@@ -149,7 +150,7 @@ TEST(a_black_hole_is_found) {
     }
     srm_mtu_on_packets_acked(&mtu, 9, BASE); /* the fifth burst is over */
     CHECK_EQ(srm_mtu_current(&mtu), BASE);
-    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 9), 0);
+    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 9, HUGE), 0);
     CHECK_EQ(srm_mtu_deadline(&mtu), 9 + SRM_MTU_HOLE_WAIT);
     srm_mtu_on_timer(&mtu, 9 + SRM_MTU_HOLE_WAIT);
     search(&mtu, 9 + SRM_MTU_HOLE_WAIT, 1400);
@@ -219,7 +220,7 @@ TEST(a_refused_probe_is_not_repeated) {
     srm_mtu_init(&mtu, 0, MAX, true);
     srm_mtu_on_probe_sent(&mtu, 0, MAX);
     srm_mtu_on_too_large(&mtu, 0, MAX);
-    size_t next = srm_mtu_probe_wanted(&mtu, 0);
+    size_t next = srm_mtu_probe_wanted(&mtu, 0, HUGE);
     CHECK(next > BASE && next < MAX);
     srm_mtu_on_probe_sent(&mtu, 0, next);
     srm_mtu_on_probe_lost(&mtu, 0, MAX); /* the record of the refused one ends later */
@@ -237,6 +238,72 @@ TEST(a_refused_packet_starts_a_search_below_its_size) {
     CHECK_EQ(srm_mtu_current(&mtu), 1392);
     srm_mtu_on_too_large(&mtu, 6, 60000);
     CHECK_EQ(srm_mtu_current(&mtu), 1392);
+}
+
+TEST(what_most_paths_carry_is_tried_before_the_largest) {
+    srm_mtu mtu;
+    srm_mtu_init(&mtu, 0, HUGE, true);
+    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 0, HUGE), MAX);
+    srm_mtu_on_probe_sent(&mtu, 0, MAX);
+    srm_mtu_on_probe_acked(&mtu, 0, MAX);
+    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 0, HUGE), HUGE);
+    srm_mtu_on_probe_sent(&mtu, 0, HUGE);
+    srm_mtu_on_probe_acked(&mtu, 0, HUGE);
+    CHECK_EQ(srm_mtu_current(&mtu), HUGE);
+    CHECK_EQ(srm_mtu_deadline(&mtu), SRM_TIME_NEVER);
+}
+
+TEST(nothing_larger_than_it_is_worth_is_tried) {
+    srm_mtu mtu;
+    srm_mtu_init(&mtu, 0, HUGE, true);
+    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 0, 0), MAX);
+    srm_mtu_on_probe_sent(&mtu, 0, MAX);
+    srm_mtu_on_probe_acked(&mtu, 0, MAX);
+    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 0, 0), 0);
+    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 0, 4043), 0);
+    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 0, 10000), 8972);
+    srm_mtu_on_probe_sent(&mtu, 0, 8972);
+    srm_mtu_on_probe_acked(&mtu, 0, 8972);
+    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 0, 10000), 0);
+    CHECK_EQ(srm_mtu_deadline(&mtu), SRM_TIME_NEVER); /* the search waits, whatever the time */
+    CHECK_EQ(srm_mtu_probe_wanted(&mtu, 0, HUGE), HUGE);
+}
+
+/* An interface refuses, and so does a path, only later: both leave what they carry. */
+TEST(jumbo_frames_are_found) {
+    for (int refused = 0; refused < 2; refused++) {
+        srm_mtu mtu;
+        srm_mtu_init(&mtu, 0, HUGE, true);
+        int probes = 0;
+        for (size_t size; (size = srm_mtu_probe_wanted(&mtu, 0, HUGE)) != 0; probes++) {
+            srm_mtu_on_probe_sent(&mtu, 0, size);
+            if (size <= 8972)
+                srm_mtu_on_probe_acked(&mtu, 0, size);
+            else if (refused)
+                srm_mtu_on_too_large(&mtu, 0, size);
+            else
+                srm_mtu_on_probe_lost(&mtu, 0, size);
+        }
+        CHECK_EQ(srm_mtu_current(&mtu), 8972);
+        CHECK(probes <= (refused ? 5 : 3 + 2 * SRM_MTU_TRIES));
+    }
+}
+
+TEST(an_interface_of_ethernet_refuses_a_few_times) {
+    srm_mtu mtu;
+    int refusals = 0;
+    srm_mtu_init(&mtu, 0, HUGE, true);
+    for (size_t size; (size = srm_mtu_probe_wanted(&mtu, 0, HUGE)) != 0;) {
+        srm_mtu_on_probe_sent(&mtu, 0, size);
+        if (size <= MAX)
+            srm_mtu_on_probe_acked(&mtu, 0, size);
+        else
+            srm_mtu_on_too_large(&mtu, 0, size);
+        refusals += size > MAX;
+    }
+    CHECK_EQ(srm_mtu_current(&mtu), MAX);
+    CHECK(refusals <= 4);
+    CHECK_EQ(srm_mtu_deadline(&mtu), SRM_MTU_RAISE_EACH);
 }
 
 int main(int argc, char **argv) {

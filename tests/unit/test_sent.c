@@ -353,6 +353,32 @@ TEST(a_lost_mtu_probe_is_no_congestion) {
     srm_sent_fini(&h.sent);
 }
 
+TEST(a_refused_mtu_probe_never_was) {
+    host_init(100 * MS);
+    send_one(0);
+    send_flags(1 * MS, 60000, SRM_SENT_ELICITING | SRM_SENT_MTU_PROBE);
+    srm_sent_probe_refused(&h.sent, 1 * MS, 1472); /* another size: not that one */
+    CHECK_EQ(h.sent.in_flight, 61000);
+    send_one(2 * MS);
+    srm_sent_probe_refused(&h.sent, 2 * MS, 60000);
+    srm_sent_probe_refused(&h.sent, 2 * MS, 60000); /* once */
+    CHECK(h.sent.in_flight == 2000 && h.sent.eliciting == 2);
+    for (int i = 3; i < 8; i++)
+        send_one(i * MS);
+    static const uint64_t both[2][2] = {{2, 7}, {0, 0}};
+    ack_ranges(107 * MS, both, 2);
+    CHECK(h.event.lost_packets == 0 && h.lost_count == 0 && h.sent.packets_lost == 0);
+    CHECK(h.sent.in_flight == 0 && h.sent.eliciting == 0);
+    CHECK_EQ(deadline(), SRM_TIME_NEVER);
+    srm_sent_probe_refused(&h.sent, 108 * MS, 60000);
+    send_flags(110 * MS, 60000, SRM_SENT_ELICITING | SRM_SENT_MTU_PROBE); /* alone, and before an old path */
+    srm_sent_reset(&h.sent);
+    srm_sent_probe_refused(&h.sent, 111 * MS, 60000);
+    CHECK(h.sent.in_flight == 0 && h.sent.eliciting == 0);
+    CHECK_EQ(deadline(), SRM_TIME_NEVER);
+    srm_sent_fini(&h.sent);
+}
+
 /* RFC 9002 section 7.6.3: srtt 1 s, rttvar 0, max_ack_delay such that a PTO is 2 s. Packets 1 to 7 (the RFC
  * counts from 1: 2 to 8) are lost when the ACK of the last comes. `skip` is left out, `also` is acknowledged.
  */
