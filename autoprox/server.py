@@ -79,7 +79,7 @@ def _listen(family: int, address: Any, settings: Settings, backlog: int) -> sock
     return sock
 
 
-def _options(settings: Settings) -> dict[str, Any]:
+def server_options(settings: Settings) -> dict[str, Any]:
     """What our server sets and uvicorn by itself would not.
 
     Pings are sent but their answers not waited for: a client whose data waits for an absent peer is not read, so its
@@ -138,7 +138,7 @@ class Server(uvicorn.Server):
 
 def create_server(settings: Settings, *, on_started: OnStarted | None = None, **options: Any) -> Server:
     """A server for the whole app, to be run on `create_sockets`. `options` go to `uvicorn.Config` and win over ours."""
-    options = _options(settings) | {"log_config": _logging(options.get("log_level"))} | options
+    options = server_options(settings) | {"log_config": _logging(options.get("log_level"))} | options
     config = uvicorn.Config(create_app(settings), **options)
     return Server(config, settings, on_started)
 
@@ -169,5 +169,5 @@ def run(
 
 def run_reloading(settings: Settings, host: str, port: int, **options: Any) -> None:
     """Serves ``autoprox.main:app`` with the environment's settings, anew whenever the code changes."""
-    options = _options(settings) | {"log_config": _logging(options.get("log_level"))} | options
+    options = server_options(settings) | {"log_config": _logging(options.get("log_level"))} | options
     uvicorn.run("autoprox.main:app", host=host, port=port, reload=True, **options)

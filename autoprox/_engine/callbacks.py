@@ -71,7 +71,11 @@ class Callbacks:
 
     def messages(self, count: int) -> None:
         """So many messages came."""
-        if self.on_message is not None:
+        if self.on_message is None:
+            return
+        if self._is_free and count <= _TURN:
+            count = self._call_at_once(count)
+        if count:
             self._queue.append((_MESSAGES, count))
             self._run()
 
@@ -89,9 +93,13 @@ class Callbacks:
 
     def consumed(self, channel: int, count: int) -> None:
         """The peer's application consumed a channel's messages up to this one."""
-        if self.on_consumed is not None:
+        if self.on_consumed is None:
+            return
+        if not self._is_free:
             self._queue.append((_CONSUMED, (channel, count)))
             self._run()
+        elif (awaitable := self._call(self.on_consumed, channel, count)) is not None:
+            self._await_by_task(awaitable, None)
 
     def wait_for(self, count: int) -> None:
         """So many messages wait already."""
@@ -115,11 +123,34 @@ class Callbacks:
         """Nobody is called for messages any more; those that wait stay with the connection."""
         self._queue = deque(item for item in self._queue if item[0] != _MESSAGES)
 
+    @property
+    def _is_free(self) -> bool:
+        """Whether what comes now may be called for now: nothing is before it."""
+        return not self._queue and self._task is None and not self._scheduled and not self._stopped
+
     # ---- Out ---------------------------------------------------------------------------------------------------------
 
     def _resume(self) -> None:
         self._scheduled = False
         self._run()
+
+    def _call_at_once(self, count: int) -> int:
+        """Calls for so many messages, before which nothing waits, as long as there is nothing to await.
+
+        Returns how many are left. The queue would do the same, and costs as much as many a callback.
+        """
+        try:
+            while count:
+                count -= 1
+                awaitable, message = self._call_message()
+                if awaitable is not None:
+                    self._await_by_task(awaitable, message)
+                    break
+        except BaseException:  # as in `_run`
+            if count:
+                self.wait_for(count)
+            raise
+        return count
 
     def _run(self) -> None:
         """Calls what waits, until something has to be awaited or the loop is due."""
@@ -136,9 +167,12 @@ class Callbacks:
                 self.schedule()
                 raise
             if awaitable is not None:
-                self._task = self._loop.create_task(self._work(awaitable, message), name="srmudp callback")
+                self._await_by_task(awaitable, message)
                 return
         self.schedule()
+
+    def _await_by_task(self, awaitable: Awaitable[object], message: native.Message | None) -> None:
+        self._task = self._loop.create_task(self._work(awaitable, message), name="srmudp callback")
 
     async def _work(self, awaitable: Awaitable[object] | None, message: native.Message | None) -> None:
         """Awaits, and goes on until nothing waits."""
@@ -182,20 +216,19 @@ class Callbacks:
     def _call_next(self) -> tuple[Awaitable[object] | None, native.Message | None]:
         """Calls for the oldest thing that waits; gives what is to be awaited, and the message to consume then."""
         kind, argument = self._queue[0]
-        if kind == _MESSAGES:
-            return self._call_message(argument)
+        if kind == _MESSAGES and argument > 1:
+            self._queue[0] = (_MESSAGES, argument - 1)
+            return self._call_message()
         self._queue.popleft()
+        if kind == _MESSAGES:
+            return self._call_message()
         if kind == _STATUS:
             return self._call(self.on_status, argument), None
         if kind == _EVENT:
             return self._call(self.on_event, argument), None
         return self._call(self.on_consumed, *argument), None
 
-    def _call_message(self, count: int) -> tuple[Awaitable[object] | None, native.Message | None]:
-        if count > 1:
-            self._queue[0] = (_MESSAGES, count - 1)
-        else:
-            self._queue.popleft()
+    def _call_message(self) -> tuple[Awaitable[object] | None, native.Message | None]:
         message = self._handle.take() if self.on_message is not None else None
         if message is None:
             return None, None

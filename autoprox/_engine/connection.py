@@ -422,7 +422,8 @@ class Connection:
     def _on_consumed(self, event: tuple[Any, ...]) -> None:
         _, _, channel, count = event
         self._delivery.consumed(channel, count)
-        self._wake(self._drainers)
+        if self._drainers:
+            self._wake(self._drainers)
         if self._callbacks is not None:
             self._callbacks.consumed(channel, count)
 

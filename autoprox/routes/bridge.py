@@ -339,7 +339,7 @@ class Bridge:
             self._unconfirmed.append(item)
             return
         if not client.receipts:
-            self._doubt.add(len(item.message.data), now)
+            self._doubt.add(len(item.message), now)
         item.message.consume()
 
     def _next_seq(self, waiting: list[Any]) -> int:

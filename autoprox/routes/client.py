@@ -25,6 +25,7 @@ from autoprox.routes.protocol import (
     encode_error,
     encode_extra,
     encode_text,
+    encode_through,
     is_id,
     parse,
     reason,
@@ -38,6 +39,11 @@ BURST_MESSAGES: Final = 16
 BURST_BYTES: Final = 1 << 20
 """After so much without a pause the other tasks of the loop get their turn. Not later, also because the writer is told
 only then that its connection broke, and asyncio logs a line for each write in between."""
+THROUGH_INTERVAL: Final = 0.002
+THROUGH_DELAY: Final = 0.005
+THROUGH_FRAMES: Final = 16
+"""Frames are acknowledged together with later ones while the last acknowledgement is newer than `THROUGH_INTERVAL` seconds,
+but for `THROUGH_DELAY` at most, and no more than so many: each acknowledgement costs a client as much as a message."""
 WATCH_INTERVAL: Final = 1.0
 SHUTDOWN_WAIT: Final = 0.5
 DISCONNECT_WAIT: Final = 1.0
@@ -85,7 +91,9 @@ class Client:
         self._over: asyncio.Future[Ending] = self._loop.create_future()
         self._tasks: list[asyncio.Task[None]] = []
         self._settled: list[int] = []
-        self._through_due = False
+        self._told = 0
+        self._told_at = 0.0
+        self._telling: asyncio.TimerHandle | None = None
         self._writing = False
         self._sending_since: float | None = None
         self._progress = self._loop.time()
@@ -103,8 +111,9 @@ class Client:
         try:
             return await self._over
         finally:
-            if self._watch is not None:
-                self._watch.cancel()
+            for timer in (self._watch, self._telling):
+                if timer is not None:
+                    timer.cancel()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -143,6 +152,8 @@ class Client:
         patience = SHUTDOWN_WAIT if hurry else max(self._settings.close_timeout, DISCONNECT_WAIT)
         try:
             async with asyncio.timeout(patience):
+                if self.through > self._told:
+                    await self._websocket.send_text(encode_through(self.through))
                 if ending.code != Close.NORMAL:
                     await self._websocket.send_text(self._error_of(ending))
                 await self._websocket.close(ending.code, reason(ending.message))
@@ -168,8 +179,10 @@ class Client:
 
     async def _read(self) -> None:
         messages = size = 0
+        outbox = self.bridge.outbox
         while not self._over.done():
-            await self.bridge.outbox.room()
+            if not outbox.has_room():
+                await outbox.room()
             event = await self._websocket.receive()
             if event["type"] == "websocket.disconnect":
                 self.leave(Ending(event.get("code") or ABNORMAL, event.get("reason") or "", by_client=True))
@@ -178,7 +191,7 @@ class Client:
             if isinstance(frame, str):
                 await self._handle_text(frame)
             else:
-                await self._send(Data(frame))
+                await self._send(frame)
             messages, size = messages + 1, size + len(frame)
             if messages >= BURST_MESSAGES or size >= BURST_BYTES:
                 messages = size = 0
@@ -194,7 +207,7 @@ class Client:
             self._refuse(error, value)
         match frame:
             case Data():
-                await self._send(frame)
+                await self._send(frame.data, frame.channel, frame.id)
             case Received(seq):
                 self._receive_receipt(seq)
             case Command(command):
@@ -204,17 +217,17 @@ class Client:
                     BadFrame("bad_message", "`open` is a first message; this bridge has its key"), value
                 )
 
-    async def _send(self, data: Data) -> None:
+    async def _send(self, data: str | bytes, channel: int = 0, ident: str | int | None = None) -> None:
         frame = self.frames + 1  # counted once it was taken: a client that comes back sends the others again
-        tag = Tag(self, frame, data.id) if self.v1 or data.id is not None else None
+        tag = Tag(self, frame, ident) if self.v1 or ident is not None else None
         self._sending_since = self._loop.time()
         try:
-            check_size(len(data.data), self._settings.max_message_size)
-            await self.bridge.send(data.data, data.channel, tag)
+            check_size(len(data), self._settings.max_message_size)
+            await self.bridge.send(data, channel, tag)
             self.frames = frame
         except BadFrame as error:
             self.frames = frame
-            self._put_error(error, data.id, self.frames)
+            self._put_error(error, ident, self.frames)
             self.settle(self.frames)
         finally:
             self._sending_since = None
@@ -250,13 +263,24 @@ class Client:
         """The client's data frame is dealt with: given to the far client, or refused."""
         if not self.v1:
             return
-        heappush(self._settled, frame)
-        before = self.through
+        if frame != self.through + 1:
+            heappush(self._settled, frame)
+            return
+        self.through = frame
         while self._settled and self._settled[0] == self.through + 1:
             self.through = heappop(self._settled)
-        if self.through > before and not self._through_due:
-            self._through_due = True
-            self.bridge.outbox.put(Through())
+        if (
+            self.through - self._told >= THROUGH_FRAMES
+            or self._loop.time() - self._told_at >= THROUGH_INTERVAL
+        ):
+            self.bridge.outbox.want_through()
+        elif self._telling is None:
+            self._telling = self._loop.call_later(THROUGH_DELAY, self._telling_is_due)
+
+    def _telling_is_due(self) -> None:
+        self._telling = None
+        if self.through > self._told and self.bridge.client is self:
+            self.bridge.outbox.want_through()
 
     async def _write(self) -> None:
         outbox = self.bridge.outbox
@@ -296,8 +320,8 @@ class Client:
             case Ack(ident):
                 return encode("ack", id=ident)
             case Through():
-                self._through_due = False
-                return encode("ack", through=self.through)
+                self._told, self._told_at = self.through, self._loop.time()
+                return encode_through(self.through)
             case Notice():
                 return item.encode()
 

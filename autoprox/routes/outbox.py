@@ -15,6 +15,8 @@ from autoprox.routes.protocol import encode
 from autoprox.srmudp import Message
 
 CONTROL_LIMIT: Final = 1000
+THROUGH_AFTER: Final = 16
+"""Items that go before the highest acknowledged frame is told, where they don't end."""
 DOUBT_SECONDS: Final = 40.0
 DOUBT_BYTES: Final = 16 << 20
 
@@ -46,7 +48,7 @@ class Ack(NamedTuple):
 
 
 class Through(NamedTuple):
-    """Stands where the highest acknowledged frame is to be written (autoprox.v1)."""
+    """Stands where the highest acknowledged frame is to be written (autoprox.v1): see `Outbox.want_through`."""
 
 
 @dataclass
@@ -105,7 +107,9 @@ class Outbox:
     def __init__(self) -> None:
         self._items: deque[Item] = deque()
         self._controls = 0
-        self._filled = asyncio.Event()
+        self._through = False
+        self._before_through = 0
+        self._getter: asyncio.Future[None] | None = None
         self._room = asyncio.Event()
         self._room.set()
 
@@ -115,17 +119,37 @@ class Outbox:
     def put(self, item: Item) -> None:
         """Appends."""
         self._items.append(item)
-        self._filled.set()
+        if self._getter is not None:
+            self._wake_getter()
         if not isinstance(item, Outgoing):
             self._controls += 1
             if self._controls >= CONTROL_LIMIT:
                 self._room.clear()
 
+    def want_through(self) -> None:
+        """One `Through`, behind what waits already and what comes with it: nobody waits for it, but for messages."""
+        if not self._through:
+            self._through = True
+            self._before_through = THROUGH_AFTER
+            self._wake_getter()
+
+    def _wake_getter(self) -> None:
+        if self._getter is not None and not self._getter.done():
+            self._getter.set_result(None)
+
     async def get(self) -> Item:
         """The oldest item; waits for one. Cancelling takes nothing."""
-        while not self._items:
-            self._filled.clear()
-            await self._filled.wait()
+        while not self._items and not self._through:
+            self._getter = asyncio.get_running_loop().create_future()
+            try:
+                await self._getter
+            finally:
+                self._getter = None
+        if self._through:
+            self._before_through -= 1
+            if not self._items or self._before_through < 0:
+                self._through = False
+                return Through()
         item = self._items.popleft()
         if not isinstance(item, Outgoing):
             self._controls -= 1
@@ -133,8 +157,12 @@ class Outbox:
                 self._room.set()
         return item
 
+    def has_room(self) -> bool:
+        """Whether fewer than `CONTROL_LIMIT` control frames wait."""
+        return self._controls < CONTROL_LIMIT
+
     async def room(self) -> None:
-        """Waits until fewer than `CONTROL_LIMIT` control frames wait."""
+        """Waits for it."""
         await self._room.wait()
 
     def take_all(self) -> list[Item]:
@@ -142,6 +170,7 @@ class Outbox:
         items = list(self._items)
         self._items.clear()
         self._controls = 0
+        self._through = False
         self._room.set()
         return items
 

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final, Self
 
 from autoprox import srmudp
@@ -76,8 +77,8 @@ class _Session:
 
     def consumed(self, channel: int, count: int) -> list[Any]:
         """Takes out the tags of all messages up to the channel's `count`-th."""
-        done = []
-        waiting = self._tags.get(channel, deque())
+        done: list[Any] = []
+        waiting = self._tags.get(channel)
         while waiting and waiting[0][0] <= count:
             done.append(waiting.popleft()[1])
         return done
@@ -193,10 +194,10 @@ class SRMUDPManager:
         self._changed = asyncio.Event()
         self._set_status(ConnectionStatus.UDP_WAITING, info)
         connection.set_callbacks(
-            on_message=lambda message: self._receive_message(message),
+            on_message=self._on_message or self._receive_message,
             on_status=lambda change: self._engine_status(session, change),
             on_event=lambda event: self._engine_event(session, event),
-            on_consumed=lambda channel, count: self._engine_consumed(session, channel, count),
+            on_consumed=partial(self._engine_consumed, session),
             consume=False,
         )
 
@@ -316,9 +317,7 @@ class SRMUDPManager:
     # ---- From the engine ---------------------------------------------------------------------------------------------
 
     def _receive_message(self, message: srmudp.Message) -> None:
-        if self._on_message is not None:
-            self._on_message(message)
-        elif self._on_data is not None:
+        if self._on_data is not None:
             self._notify(self._deliver, message)
         else:
             self._messages.append(message)

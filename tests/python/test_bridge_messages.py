@@ -13,6 +13,7 @@ import random
 
 import pytest
 
+from autoprox.routes.client import THROUGH_FRAMES, THROUGH_INTERVAL
 from tests.python.bridge_support import HOST, Browser, Pair, browsing, make_settings, serving, two_apps
 
 SIMPLE_OR_V1 = pytest.mark.parametrize("v1", [False, True], ids=["simple", "v1"])
@@ -212,6 +213,41 @@ async def test_v1_acks_count_the_clients_frames() -> None:
             last = through
         assert last == 4
         assert next(frame for frame in pair.a.frames if frame["type"] == "error")["frame"] == 3
+
+
+async def test_v1_acks_are_few_where_frames_are_answered() -> None:
+    """An acknowledgement costs a client as much as a message, so those of frames in quick succession go together."""
+    async with Pair(v1=True) as pair:
+        began = asyncio.get_running_loop().time()
+        for _ in range(200):
+            await pair.a.send(b"ping")
+            assert await pair.b.data() == b"ping"
+            await pair.b.send(b"pong")
+            assert await pair.a.data() == b"pong"
+        seconds = asyncio.get_running_loop().time() - began
+        acks = [frame for frame in pair.a.frames if frame["type"] == "ack"]
+        assert len(acks) <= seconds / THROUGH_INTERVAL + 200 / THROUGH_FRAMES + 1
+        while not acks or acks[-1]["through"] < 200:
+            acks.append(await pair.a.until("ack"))
+
+
+async def test_v1_acks_do_not_wait_for_the_flood_to_the_client_to_end() -> None:
+    async with Pair(v1=True) as pair:
+        for _ in range(1000):
+            await pair.b.send(b"flood")
+        await pair.a.send(b"x")
+        await pair.a.until("ack", through=1)
+
+
+async def test_v1_a_closed_bridge_acknowledges_to_the_end() -> None:
+    async with Pair(v1=True) as pair:
+        for number in range(5):
+            await pair.a.send(b"%d" % number)
+        await pair.a.command("close")
+        for number in range(5):
+            assert await pair.b.data() == b"%d" % number
+        assert (await pair.a.closed())[0] == 1000
+        assert [frame for frame in pair.a.frames if frame["type"] == "ack"][-1]["through"] == 5
 
 
 async def test_without_a_peer_there_is_no_ack() -> None:

@@ -56,6 +56,45 @@ async def test_a_coroutine_is_awaited_before_the_next_message() -> None:
         assert seen == list(range(100))
 
 
+async def test_some_messages_are_awaited_and_some_are_not() -> None:
+    async with pair() as (a, b):
+        seen: list[int] = []
+
+        async def later(number: int) -> None:
+            await asyncio.sleep(0)
+            seen.append(number)
+
+        def on_message(message: srmudp.Message) -> Any:
+            number = int(message.data)
+            if number % 5 == 3:
+                return later(number)
+            seen.append(number)
+            return None
+
+        b.set_callbacks(on_message=on_message)
+        for number in range(100):
+            await a.send(str(number))
+        await a.drain(5)
+        assert seen == list(range(100))
+
+
+async def test_a_callback_that_takes_itself_away_leaves_the_rest() -> None:
+    async with pair() as (a, b):
+        seen: list[bytes] = []
+
+        def on_message(message: srmudp.Message) -> None:
+            seen.append(message.data)
+            if message.data == b"3":
+                b.set_callbacks(on_message=None)
+
+        b.set_callbacks(on_message=on_message)
+        for number in range(10):
+            await a.send(str(number))
+        await until(lambda: len(seen) == 4)
+        seen += [await b.receive() for _ in range(6)]
+        assert seen == [str(number).encode() for number in range(10)]
+
+
 async def test_a_message_is_consumed_when_its_callback_is_through() -> None:
     async with pair() as (a, b):
         go_on = asyncio.Event()
