@@ -136,6 +136,7 @@ static cover find_cover(const packet_plan *p, const srm_repair_entry *payer, siz
 
 /* The frame for a cover; messages too far behind the newest are left out of it. */
 static srm_repair repair_of(const srm_repair_out *out, const cover *c) {
+    SRM_ASSERT(c->count > 0 && c->messages[0] != NULL);
     srm_repair repair = {
         .first = c->newest, .channel = c->messages[0]->channel, .index = out->index, .symbol = {NULL, 0}};
     for (size_t i = 0; i < c->count; i++)
@@ -173,6 +174,7 @@ static bool write_repair(packet_plan *p, srm_writer *w, const srm_repair_entry *
         return true;
     }
     cover c = find_cover(p, payer, own->size);
+    SRM_ASSERT(c.count > 0); /* the payer's own, if nothing else */
     srm_repair repair = repair_of(out, &c);
     srm_fragment copy = {.message = c.messages[0], .length = c.messages[0]->size, .whole = true};
     size_t size = c.count > 1 ? srm_repair_frame_size(&repair) : srm_msg_frame_overhead(&copy) + copy.length;
