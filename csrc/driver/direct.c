@@ -247,7 +247,7 @@ void srm_direct_look(srm_engine *engine) {
         return;
     size_t bytes = 0;
     for (size_t i = 0; is_lent(direct) && i < engine->udp.count; i++)
-        bytes += srm_engine_receive(engine, i);
+        (void)srm_engine_receive(engine, i, &bytes);
     direct->answered |= bytes > 0;
     if (bytes > SRM_DIRECT_ANSWER)
         srm_direct_take_back(engine);

@@ -33,18 +33,27 @@ static void poll_socket(srm_engine *engine, size_t index, int events) {
     SRM_ASSERT(uv_poll_start(&engine->polls[index], events, on_poll) == 0);
 }
 
-size_t srm_engine_receive(srm_engine *engine, size_t index) {
+size_t srm_engine_receive(srm_engine *engine, size_t index, size_t *bytes) {
     srm_datagram datagrams[SRM_UDP_SLOTS];
-    size_t count = srm_udp_receive(&engine->udp, index, datagrams, SRM_UDP_SLOTS), bytes = 0;
+    size_t count = srm_udp_receive(&engine->udp, index, datagrams, SRM_UDP_SLOTS);
     srm_time now = srm_clock_now();
     for (size_t i = 0; i < count; i++) {
-        bytes += datagrams[i].size;
+        *bytes += datagrams[i].size;
         srm_endpoint_receive(engine->core, now, &datagrams[i]);
     }
-    return bytes;
+    return count;
 }
 
-/* One system call's worth: the turn that follows acknowledges it, and the loop comes back for the rest. */
+/* Mostly one system call's worth: the turn that follows acknowledges it, and the loop comes back for the
+ * rest. Packets of many connections come in shorter rows, so that they fill a call sooner; without some more
+ * of those each turn, the socket's buffer would hold what is late and drop what is new. */
+static void receive_some(srm_engine *engine, size_t index) {
+    size_t bytes = 0;
+    for (int calls = 0; calls < SRM_ENGINE_RECEIVES; calls++)
+        if (srm_engine_receive(engine, index, &bytes) < SRM_UDP_GRO_SLOTS)
+            return;
+}
+
 static void on_poll(uv_poll_t *poll, int status, int events) {
     srm_engine *engine = poll->data;
     wake_up(engine);
@@ -59,7 +68,7 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
     if ((events & UV_WRITABLE) != 0)
         engine->blocked = false;
     if ((events & UV_READABLE) != 0)
-        srm_engine_receive(engine, index_of(engine, poll));
+        receive_some(engine, index_of(engine, poll));
 }
 
 static void repoll(srm_engine *engine, srm_time now) {

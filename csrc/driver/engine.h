@@ -26,6 +26,8 @@
 
 /* Commands run in one turn; more wait for the next, so that datagrams get their turn too. */
 #define SRM_ENGINE_COMMANDS 4096
+/* System calls that receive in one turn, as long as each is filled. */
+#define SRM_ENGINE_RECEIVES 4
 /* A socket whose poll libuv gave up (an error condition without a name) is polled again after this. */
 #define SRM_ENGINE_REPOLL (10 * SRM_MILLISECOND)
 /* Asleep this long, and nobody waited for us: connections are set up anew. */
@@ -78,8 +80,9 @@ void srm_engine_answer(srm_engine *engine, srm_request *request);
 bool srm_engine_turn(srm_engine *engine, srm_time now);
 /* Events out. */
 void srm_engine_tell(srm_engine *engine, srm_time now);
-/* Gives what one system call finds on a socket to the core. Returns bytes. */
-size_t srm_engine_receive(srm_engine *engine, size_t index);
+/* Gives what one system call finds on a socket to the core. Returns how many entries (srm_udp_receive), and
+ * adds their bytes to `*bytes`. */
+size_t srm_engine_receive(srm_engine *engine, size_t index, size_t *bytes);
 /* When the engine has something to do by itself. */
 srm_time srm_engine_next_time(const srm_engine *engine, srm_time now);
 
