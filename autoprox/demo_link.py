@@ -20,6 +20,8 @@ from typing import Any, Final
 Address = tuple[str, int]
 SOCKET_BUFFER: Final = 4 << 20
 """Bytes asked for each kernel buffer, so that no packets are lost but those that are meant to be."""
+LARGEST: Final = 1472
+"""Bytes of UDP payload that pass, as on an Ethernet. Loopback itself carries far larger ones."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Counts:
     duplicated: int = 0
     reordered: int = 0
     blocked: int = 0
+    """While the link was down, or too large for it."""
 
 
 class _Side(asyncio.DatagramProtocol):
@@ -92,7 +95,7 @@ class LossyLink:
     def take(self, data: bytes, side: int) -> None:
         """A packet for the peer on `side` (0: A, 1: B): decides what becomes of it."""
         weather, fate = self.weather, self._random
-        if self.down:
+        if self.down or len(data) > LARGEST:
             self.counts.blocked += 1
             return
         if fate.random() < weather.loss:

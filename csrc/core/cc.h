@@ -15,7 +15,7 @@
 
 typedef enum srm_cc_kind { SRM_CC_BBR, SRM_CC_CUBIC } srm_cc_kind;
 
-/* What a window is counted in where an RFC says packets or SMSS, bytes: the largest datagram that is ever
+/* What a window is counted in where an RFC says packets or SMSS, bytes: the largest datagram that is usually
  * sent, so that a path with smaller ones gets a packet more rather than less. */
 #define SRM_CC_PACKET ((uint64_t)1472)
 #define SRM_CC_INITIAL_WINDOW (10 * SRM_CC_PACKET) /* RFC 9002 section 7.2 */

@@ -52,6 +52,9 @@ def take_events(connection: srmudp.Connection) -> None:
     endpoint._take_events()
 
 
+LARGEST = 1472  # bytes of UDP payload that a link carries, as an Ethernet does
+
+
 class Link(asyncio.DatagramProtocol):
     """A UDP relay on loopback towards one address. `loss` and `duplication` are shares; `cut` drops everything."""
 
@@ -74,6 +77,8 @@ class Link(asyncio.DatagramProtocol):
             towards = self._source
         else:
             self._source = (addr[0], addr[1])
+        if len(data) > LARGEST:
+            return
         if towards is None or self.cut or self._random.random() < self.loss:
             self.dropped += 1
             return
