@@ -14,10 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "measure.h"
 
 #define KEY "a passphrase for the benchmark"
 #define AT_A_TIME 8 /* openings that may wait on one engine for one address and label */
@@ -34,16 +34,7 @@ static void fail(const char *what, srmudp_error error) {
 }
 
 static double now_s(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static double cpu_s(void) {
-    struct rusage r;
-    getrusage(RUSAGE_SELF, &r);
-    return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) +
-           (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
+    return (double)clock_ns(CLOCK_MONOTONIC) / 1e9;
 }
 
 static void watch(int fd, int number) {
@@ -103,7 +94,7 @@ static void serve_event(srmudp_event *event) {
 }
 
 static served sum_up(double start, double cpu) {
-    served s = {.cpu = cpu_s() - cpu, .seconds = now_s() - start, .least = share[0]};
+    served s = {.cpu = cpu_seconds() - cpu, .seconds = now_s() - start, .least = share[0]};
     for (int i = 0; i < connections; i++) {
         s.bytes += share[i];
         s.least = share[i] < s.least ? share[i] : s.least;
@@ -147,7 +138,7 @@ static void serve(int orders, int answers) {
             }
             counting = true;
             start = now_s();
-            cpu = cpu_s();
+            cpu = cpu_seconds();
         }
     }
 }
@@ -242,9 +233,9 @@ static void act(int orders, int answers) {
     double took = connect_all(ports);
     send_all(now_s() + 0.5); /* windows open */
     exchange(orders, &order, 1, true);
-    double cpu = cpu_s();
+    double cpu = cpu_seconds();
     send_all(now_s() + seconds);
-    cpu = cpu_s() - cpu;
+    cpu = cpu_seconds() - cpu;
     exchange(orders, &order, 1, true);
     for (struct epoll_event none; epoll_wait(poller, &none, 1, 0) > 0;)
         take_events(0);

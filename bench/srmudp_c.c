@@ -21,9 +21,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "measure.h"
 
 #define KEY "a passphrase for the benchmark"
 #define BULK_SIZE 65536
@@ -37,72 +37,11 @@ static const char *scenario;
 static double amount;
 static char host[64];
 static uint16_t port;
+static times spans; /* of what the scenario times */
 
 static void fail(const char *what, srmudp_error error) {
     fprintf(stderr, "%s: %s\n", what, srmudp_error_text(error));
     exit(1);
-}
-
-/* ---- Clocks and figures ---- */
-
-static uint64_t clock_ns(clockid_t clock) {
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-static uint64_t wall_ns(void) {
-    return clock_ns(CLOCK_REALTIME);
-}
-
-static double cpu_seconds(void) {
-    struct rusage r;
-    getrusage(RUSAGE_SELF, &r);
-    return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) +
-           (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
-}
-
-static void put64(uint8_t *out, uint64_t value) {
-    for (int i = 7; i >= 0; i--, value >>= 8)
-        out[i] = (uint8_t)value;
-}
-static uint64_t get64(const uint8_t *in) {
-    uint64_t value = 0;
-    for (int i = 0; i < 8; i++)
-        value = value << 8 | in[i];
-    return value;
-}
-
-static uint64_t *times; /* ns */
-static size_t time_count, time_capacity;
-
-static void note_time(uint64_t ns) {
-    if (time_count == time_capacity) {
-        time_capacity = time_capacity == 0 ? 65536 : 2 * time_capacity;
-        times = realloc(times, time_capacity * sizeof *times);
-        if (times == NULL)
-            abort();
-    }
-    times[time_count++] = ns;
-}
-static int compare_times(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-static double time_at(double share) {
-    size_t at = (size_t)(share * (double)time_count);
-    return (double)times[at < time_count ? at : time_count - 1];
-}
-static void print_times(const char *role, double cpu) {
-    if (time_count == 0) {
-        printf("{\"role\":\"%s\",\"n\":0}\n", role);
-        return;
-    }
-    qsort(times, time_count, sizeof *times, compare_times);
-    printf(
-        "{\"role\":\"%s\",\"n\":%zu,\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,\"cpu\":"
-        "%.3f}\n",
-        role, time_count, time_at(0.5) / 1e3, time_at(0.99) / 1e3, time_at(0.999) / 1e3, time_at(1) / 1e3,
-        cpu);
 }
 
 /* ---- Events ---- */
@@ -216,7 +155,7 @@ static bool serve_message(counted *c, srmudp_event *event) {
         end = end && ++c->ended == (int)amount;
     } else if (is_scenario("lat")) {
         if (!end)
-            note_time(wall_ns() - get64(data));
+            times_add(&spans, wall_ns() - get64(data));
     } else if (is_scenario("connect")) {
         put64(age, wall_ns() - get64(data));
         send_or_wait(event->connection, age, sizeof age);
@@ -236,7 +175,7 @@ static double least_share(const counted *c) {
 
 static void print_served(const counted *c) {
     if (is_scenario("lat"))
-        print_times("server", 0);
+        times_print(&spans, "server", 0);
     else if (is_scenario("many"))
         printf(
             "{\"role\":\"server\",\"bytes\":%llu,\"msgs\":%llu,\"secs\":%.4f,\"cpu\":%.3f,\"least_share\":%."
@@ -408,9 +347,9 @@ static void client_pingpong(srmudp_connection *connection) {
         wait_for(SRMUDP_EVENT_MESSAGE, &event, 30000);
         srmudp_message_consume(event.message);
         if (i >= WARM_UP)
-            note_time(wall_ns() - start);
+            times_add(&spans, wall_ns() - start);
     }
-    print_times("client", cpu_seconds() - cpu);
+    times_print(&spans, "client", cpu_seconds() - cpu);
 }
 
 static void sleep_until(uint64_t at) {
@@ -436,10 +375,8 @@ static void client_lat(srmudp_connection *connection) {
 }
 
 static void client_connect(void) {
-    uint64_t *ages = calloc((size_t)amount + 1, sizeof *ages);
+    times ages = {0};
     srmudp_event event;
-    if (ages == NULL)
-        abort();
     for (int k = 0; k < (int)amount; k++) {
         uint8_t data[8];
         uint64_t start = wall_ns();
@@ -447,17 +384,16 @@ static void client_connect(void) {
         srmudp_connection *connection = dial();
         send_or_wait(connection, data, sizeof data);
         wait_for(SRMUDP_EVENT_MESSAGE, &event, 30000);
-        note_time(wall_ns() - start);
-        ages[k] = get64(srmudp_message_data(event.message));
+        times_add(&spans, wall_ns() - start);
+        times_add(&ages, get64(srmudp_message_data(event.message)));
         srmudp_message_consume(event.message);
         close_and_wait(connection);
         sleep_until(clock_ns(CLOCK_MONOTONIC) + 100000000u);
     }
-    qsort(ages, (size_t)amount, sizeof *ages, compare_times);
-    qsort(times, time_count, sizeof *times, compare_times);
+    times_sort(&ages);
+    times_sort(&spans);
     printf("{\"role\":\"client\",\"srv_ms\":%.2f,\"reply_ms\":%.2f,\"reply_max_ms\":%.2f}\n",
-           (double)ages[(size_t)amount / 2] / 1e6, time_at(0.5) / 1e6, time_at(1) / 1e6);
-    free(ages);
+           times_at(&ages, 0.5) / 1e6, times_at(&spans, 0.5) / 1e6, times_at(&spans, 1) / 1e6);
 }
 
 static void client_idle(void) {

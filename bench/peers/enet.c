@@ -13,9 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "../measure.h"
 
 #define BULK_SIZE 65536
 #define WARM_UP 500
@@ -31,60 +31,7 @@ static ENetAddress remote;
 static const char *scenario;
 static double amount;
 static uint8_t zeros[BULK_SIZE];
-
-/* ---- Clocks and figures ---- */
-
-static uint64_t now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static double cpu(void) {
-    struct rusage r;
-    getrusage(RUSAGE_SELF, &r);
-    return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) +
-           (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
-}
-
-static uint64_t *times; /* ns */
-static size_t time_count, time_capacity;
-
-static void note_time(uint64_t ns) {
-    if (time_count == time_capacity) {
-        time_capacity = time_capacity == 0 ? 65536 : 2 * time_capacity;
-        times = realloc(times, time_capacity * sizeof *times);
-        if (times == NULL)
-            abort();
-    }
-    times[time_count++] = ns;
-}
-
-static int compare(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-static double at(const uint64_t *sorted, size_t count, double share) {
-    size_t index = (size_t)(share * (double)count);
-    return count == 0 ? 0 : (double)sorted[index < count ? index : count - 1];
-}
-
-static void print_times(const char *role, double used) {
-    qsort(times, time_count, sizeof *times, compare);
-    printf(
-        "{\"role\":\"%s\",\"n\":%zu,\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,"
-        "\"cpu\":%.3f}\n",
-        role, time_count, at(times, time_count, 0.5) / 1e3, at(times, time_count, 0.99) / 1e3,
-        at(times, time_count, 0.999) / 1e3, at(times, time_count, 1) / 1e3, used);
-    fflush(stdout);
-}
-
-static uint64_t get64(const uint8_t *in) {
-    uint64_t value;
-    memcpy(&value, in, sizeof value);
-    return value;
-}
+static times spans; /* of what the scenario times */
 
 /* ---- ENet ---- */
 
@@ -148,10 +95,10 @@ static void count_message(const ENetEvent *event) {
         c.ended++;
     if (size <= 3)
         return;
-    c.last = now();
+    c.last = wall_ns();
     if (c.messages++ == 0) {
         c.first = c.last;
-        c.cpu = cpu();
+        c.cpu = cpu_seconds();
     }
     c.bytes += size;
     c.of_peer[event->peer->incomingPeerID] += size;
@@ -167,8 +114,9 @@ static bool counts(void) {
 
 static void answer(ENetEvent *event) {
     if (is("connect")) {
-        uint64_t age = now() - get64(event->packet->data);
-        put(event->peer, &age, sizeof age);
+        uint8_t age[8];
+        put64(age, wall_ns() - get64(event->packet->data));
+        put(event->peer, age, sizeof age);
     } else {
         put(event->peer, event->packet->data, event->packet->dataLength);
     }
@@ -183,7 +131,7 @@ static void serve_message(ENetEvent *event) {
     else if (event->packet->dataLength == 3)
         c.ended++;
     else
-        note_time(now() - get64(event->packet->data));
+        times_add(&spans, wall_ns() - get64(event->packet->data));
     enet_packet_destroy(event->packet);
 }
 
@@ -191,7 +139,7 @@ static void print_served(void) {
     int connections = is("many") ? (int)amount : 1;
     uint64_t least = UINT64_MAX;
     if (is("lat")) {
-        print_times("server", 0);
+        times_print(&spans, "server", 0);
         return;
     }
     for (int i = 0; i < connections; i++)
@@ -200,7 +148,7 @@ static void print_served(void) {
         "{\"role\":\"server\",\"bytes\":%llu,\"msgs\":%llu,\"secs\":%.4f,\"cpu\":%.3f,\"least_share\":%.3f}"
         "\n",
         (unsigned long long)c.bytes, (unsigned long long)c.messages, (double)(c.last - c.first) / 1e9,
-        cpu() - c.cpu, c.bytes > 0 ? (double)least * connections / (double)c.bytes : 0);
+        cpu_seconds() - c.cpu, c.bytes > 0 ? (double)least * connections / (double)c.bytes : 0);
     fflush(stdout);
 }
 
@@ -212,13 +160,13 @@ static void serve(const ENetAddress *address) {
     fflush(stdout);
     int ends = is("many") ? (int)amount : 1;
     uint64_t quiet = 0;
-    while (quiet == 0 || now() < quiet) {
+    while (quiet == 0 || wall_ns() < quiet) {
         ENetEvent event;
         if (enet_host_service(host, &event, 200) > 0 && event.type == ENET_EVENT_TYPE_RECEIVE)
             serve_message(&event);
         if (quiet == 0 && (counts() || is("lat")) && c.ended == ends) {
             print_served();
-            quiet = now() + 500000000u; /* the acknowledgements go out */
+            quiet = wall_ns() + 500000000u; /* the acknowledgements go out */
         }
     }
 }
@@ -244,9 +192,9 @@ static void serve_host(enet_uint32 ms) {
 
 /* Until all is acknowledged. */
 static void drain(ENetPeer **peers, int count) {
-    uint64_t limit = now() + DRAIN_LIMIT;
+    uint64_t limit = wall_ns() + DRAIN_LIMIT;
     for (int i = 0; i < count; i++)
-        while (waiting(peers[i]) > 0 && now() < limit)
+        while (waiting(peers[i]) > 0 && wall_ns() < limit)
             serve_host(1);
 }
 
@@ -254,9 +202,9 @@ static void client_stream(size_t size, int connections, double seconds) {
     ENetPeer *peers[MAX_PEERS];
     for (int i = 0; i < connections; i++)
         peers[i] = dial();
-    double used = cpu();
-    uint64_t sent = 0, end = now() + (uint64_t)(seconds * 1e9);
-    while (now() < end) {
+    double used = cpu_seconds();
+    uint64_t sent = 0, end = wall_ns() + (uint64_t)(seconds * 1e9);
+    while (wall_ns() < end) {
         uint64_t before = sent;
         for (int i = 0; i < connections; i++)
             sent += fill(peers[i], size);
@@ -265,32 +213,32 @@ static void client_stream(size_t size, int connections, double seconds) {
     for (int i = 0; i < connections; i++)
         put(peers[i], "END", 3);
     drain(peers, connections);
-    printf("{\"role\":\"client\",\"sent\":%llu,\"cpu\":%.3f}\n", (unsigned long long)sent, cpu() - used);
+    printf("{\"role\":\"client\",\"sent\":%llu,\"cpu\":%.3f}\n", (unsigned long long)sent,
+           cpu_seconds() - used);
 }
 
 static void client_pingpong(void) {
     ENetPeer *peer = dial();
-    double used = cpu();
+    double used = cpu_seconds();
     for (int i = 0; i < (int)amount + WARM_UP; i++) {
-        uint64_t start = now();
+        uint64_t start = wall_ns();
         put(peer, zeros, 1024);
         enet_host_flush(host);
         enet_packet_destroy(take_one());
         if (i >= WARM_UP)
-            note_time(now() - start);
+            times_add(&spans, wall_ns() - start);
     }
-    print_times("client", cpu() - used);
+    times_print(&spans, "client", cpu_seconds() - used);
 }
 
 static void client_lat(void) {
     ENetPeer *peer = dial();
     uint8_t data[200] = {0};
-    uint64_t start = now(), count = (uint64_t)(amount * 200);
+    uint64_t start = wall_ns(), count = (uint64_t)(amount * 200);
     for (uint64_t k = 0; k < count; k++) {
-        for (uint64_t due = start + k * 5000000u; now() < due;)
-            serve_host(due - now() > 1000000u ? 1 : 0);
-        uint64_t time = now();
-        memcpy(data, &time, sizeof time);
+        for (uint64_t due = start + k * 5000000u; wall_ns() < due;)
+            serve_host(due - wall_ns() > 1000000u ? 1 : 0);
+        put64(data, wall_ns());
         put(peer, data, sizeof data);
         enet_host_flush(host);
     }
@@ -300,24 +248,25 @@ static void client_lat(void) {
 }
 
 static void client_connect(void) {
-    uint64_t ages[1024];
-    size_t tries = amount < 1024 ? (size_t)amount : 1024;
-    for (size_t k = 0; k < tries; k++) {
-        uint64_t start = now();
+    times ages = {0};
+    for (int k = 0; k < (int)amount; k++) {
+        uint64_t start = wall_ns();
+        uint8_t data[8];
+        put64(data, start);
         ENetPeer *peer = dial();
-        put(peer, &start, sizeof start);
+        put(peer, data, sizeof data);
         enet_host_flush(host);
         ENetPacket *packet = take_one();
-        note_time(now() - start);
-        ages[k] = get64(packet->data);
+        times_add(&spans, wall_ns() - start);
+        times_add(&ages, get64(packet->data));
         enet_packet_destroy(packet);
         enet_peer_disconnect_now(peer, 0);
         usleep(100000);
     }
-    qsort(ages, tries, sizeof *ages, compare);
-    qsort(times, time_count, sizeof *times, compare);
+    times_sort(&ages);
+    times_sort(&spans);
     printf("{\"role\":\"client\",\"srv_ms\":%.2f,\"reply_ms\":%.2f,\"reply_max_ms\":%.2f}\n",
-           at(ages, tries, 0.5) / 1e6, at(times, time_count, 0.5) / 1e6, at(times, time_count, 1) / 1e6);
+           times_at(&ages, 0.5) / 1e6, times_at(&spans, 0.5) / 1e6, times_at(&spans, 1) / 1e6);
 }
 
 static void client_idle(void) {
@@ -330,7 +279,7 @@ static void client_idle(void) {
     }
     puts("IDLE");
     fflush(stdout);
-    for (uint64_t end = now() + 15000000000u; now() < end;)
+    for (uint64_t end = wall_ns() + 15000000000u; wall_ns() < end;)
         serve_host(500);
     printf("{\"role\":\"client\",\"n\":%d}\n", (int)amount);
 }

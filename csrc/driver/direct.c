@@ -116,10 +116,14 @@ static void set_lent(srm_direct *direct, bool lent) {
     atomic_store_explicit(&direct->lent, lent, memory_order_relaxed);
 }
 
-/* A loan during which nothing came doubles how many messages go without one. */
+/* What was for nothing once more is tried half as often. */
+static unsigned more_doubt(unsigned doubt) {
+    return doubt < SRM_DIRECT_DOUBT / 2 ? 2 * doubt + 1 : SRM_DIRECT_DOUBT;
+}
+
+/* A loan during which nothing came lets more messages go without one. */
 static void judge(srm_direct *direct) {
-    unsigned doubt = direct->answered ? 0 : 2 * direct->doubt + 1;
-    direct->doubt = direct->wait = doubt < SRM_DIRECT_DOUBT ? doubt : SRM_DIRECT_DOUBT;
+    direct->doubt = direct->wait = direct->answered ? 0 : more_doubt(direct->doubt);
 }
 
 void srm_direct_take_back(srm_engine *engine) {
@@ -275,8 +279,7 @@ static bool spin(srm_direct *direct, struct pollfd *fds, nfds_t count) {
         }
         sched_yield();
     } while (srm_clock_now() < until);
-    unsigned in_vain = 2 * direct->in_vain + 1;
-    direct->in_vain = in_vain < SRM_DIRECT_DOUBT ? in_vain : SRM_DIRECT_DOUBT;
+    direct->in_vain = more_doubt(direct->in_vain);
     direct->asleep = direct->in_vain / 2; /* one is forgiven */
     return false;
 }
