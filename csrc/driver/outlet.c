@@ -1,24 +1,37 @@
 #include "outlet.h"
 
+#include "address.h"
 #include "clock.h"
 
 void srm_outlet_init(srm_outlet *outlet) {
     outlet->first = outlet->count = 0;
 }
 
-/* False: the core has nothing to send. */
+/* Whether `next`, which lies behind the row, can be more of it: datagrams of one size to one place, the last
+ * of which may be shorter. One that stands alone may be a probe for the MTU, which the kernel may refuse:
+ * only its like goes along. */
+static bool continues(const srm_transmit *row, const srm_transmit *next) {
+    if (row->size % row->segment != 0 || next->ecn != row->ecn || !srm_address_same(&row->to, &next->to))
+        return false;
+    return next->segment == row->segment || (next->size < row->segment && row->size > row->segment);
+}
+
+/* Connections to one address share rows. False: the core has nothing to send. */
 static bool collect(srm_outlet *outlet, srm_endpoint *core) {
     srm_time now = srm_clock_now();
     size_t used = 0;
     outlet->first = outlet->count = 0;
     while (outlet->count < SRM_OUTLET_ROWS && used < SRM_OUTLET_BYTES) {
-        srm_udp_row *row = &outlet->rows[outlet->count];
-        *row = (srm_udp_row){.data = outlet->data + used};
+        srm_transmit what;
         size_t room = srm_size_min(sizeof outlet->data - used, SRM_OUTLET_ROW - 1);
-        if (!srm_endpoint_transmit(core, now, outlet->data + used, room, true, &row->what))
+        if (!srm_endpoint_transmit(core, now, outlet->data + used, room, true, &what))
             break;
-        used += row->what.size;
-        outlet->count++;
+        srm_udp_row *last = outlet->count > 0 ? &outlet->rows[outlet->count - 1] : NULL;
+        if (last != NULL && continues(&last->what, &what))
+            last->what.size += what.size;
+        else
+            outlet->rows[outlet->count++] = (srm_udp_row){.what = what, .data = outlet->data + used};
+        used += what.size;
     }
     return outlet->count > 0;
 }
