@@ -41,15 +41,10 @@ void srm_conn_rotate(srm_conn *conn) {
     srm_conn_wake(conn);
 }
 
-static void set_busy(srm_conn *conn, bool busy) {
-    conn->endpoint->busy_count += busy;
-    conn->endpoint->busy_count -= conn->busy;
-    conn->busy = busy;
-}
-
 void srm_conn_sent_all(srm_conn *conn, srm_time now) {
     unqueue(conn);
-    set_busy(conn, !conn->ended && conn->current != NULL && srm_outbox_ready(&conn->outbox));
+    if (conn->current != NULL)
+        srm_conn_line_up(conn, now, srm_conn_data_due(conn, now));
     srm_endpoint_timed_set(conn->endpoint, &conn->timed, srm_conn_deadline(conn, now));
 }
 
@@ -154,7 +149,6 @@ static void unregister_ids(srm_conn *conn) {
 void srm_conn_free(srm_conn *conn) {
     srm_endpoint *endpoint = conn->endpoint;
     unqueue(conn);
-    set_busy(conn, false);
     srm_conn_forget_links(conn, true);
     unregister_ids(conn);
     srm_entry_fini(&conn->entry);
@@ -375,13 +369,13 @@ void srm_conn_stats(const srm_conn *conn, srm_time now, srmudp_stats *out) {
     add_link(out, link);
     out->remote = link->remote;
     out->bytes_in_flight = link->sent.in_flight;
-    out->congestion_window = srm_cc_window(&link->cc);
-    out->pacing_rate = srm_cc_pacing_rate(&link->cc);
+    out->congestion_window = srm_cc_window(&link->path->cc);
+    out->pacing_rate = srm_cc_pacing_rate(&link->path->cc);
     if (srm_rtt_has_sample(&link->rtt)) {
         out->rtt_us = (uint64_t)(link->rtt.smoothed / SRM_MICROSECOND);
         out->rtt_min_us = (uint64_t)(link->rtt.min / SRM_MICROSECOND);
         out->rtt_var_us = (uint64_t)(link->rtt.variance / SRM_MICROSECOND);
     }
-    out->mtu = (uint32_t)srm_mtu_current(&link->mtu);
+    out->mtu = (uint32_t)srm_mtu_current(&link->path->mtu);
     out->aead = link->aead_kind;
 }

@@ -54,10 +54,13 @@ struct srm_conn {
     srm_endpoint *endpoint;
     srm_conn *next, **previous;
     srm_conn *send_next, *send_previous;
+    srm_path *waits_on; /* in whose line it stands; NULL: none */
+    srm_conn *wait_next, *wait_previous;
+    uint64_t turn_number; /* the last turn of its path it had; what it took of it or since, bytes: */
+    uint64_t taken;
     void *user;
     srmudp_status status;
     bool sending;  /* in the endpoint's queue */
-    bool busy;     /* counted in the endpoint's busy_count */
     bool released; /* nobody listens to its events */
     bool accepted;
     bool session; /* a peer has proved the key: peer_id names its process's open() */
@@ -119,14 +122,35 @@ bool srm_conn_same_session(const srm_conn *conn, const srm_link *link);
  * nothing is acknowledged [R34]. */
 bool srm_conn_is_foreign(const srm_link *link);
 
+/* conn_path.c */
+/* A link from a confirmed run, on the path to its peer; NULL without memory. */
+srm_link *srm_conn_new_link(srm_conn *conn, srm_time now, const srm_confirmed *run);
+void srm_conn_free_link(srm_link *link);
+/* The peer is at another address now. */
+void srm_conn_move_link(srm_link *link, srm_time now, const srmudp_address *to);
+/* Whether the connection may use the room on its path now, or has to wait for its turn. */
+bool srm_conn_may_take(srm_conn *conn, const srm_link *link);
+/* It sent messages in so many bytes. */
+void srm_conn_took(srm_conn *conn, srm_time now, uint64_t bytes);
+/* It has sent what it might; `wants`: and has more. */
+void srm_conn_line_up(srm_conn *conn, srm_time now, bool wants);
+/* It will send nothing by its present link. */
+void srm_conn_leave_line(srm_conn *conn, srm_time now);
+/* There may be room: who is first? */
+void srm_conn_next_turn(srm_endpoint *endpoint, srm_path *path, srm_time now);
+/* A datagram was refused as too large (EMSGSIZE). */
+void srm_conn_too_large(srm_endpoint *endpoint, srm_time now, const srmudp_address *to, size_t size);
+
 /* conn_recv.c */
 void srm_conn_apply_sent_event(srm_conn *conn, srm_link *link, srm_time now, const srm_sent_event *event);
 srm_sent_sink srm_conn_sink(srm_link *link);
 
 /* conn_send.c */
 void srm_conn_sent_all(srm_conn *conn, srm_time now);
-void srm_conn_too_large(srm_endpoint *endpoint, srm_time now, const srmudp_address *to, size_t size);
-/* When sending wants to go on by itself (pacing, a delayed CONSUMED); SRM_TIME_NEVER otherwise. */
+/* Whether messages, or repairs of them, want to go out; not while the peer's silence is only probed. */
+bool srm_conn_data_due(const srm_conn *conn, srm_time now);
+/* When sending wants to go on by itself (a delayed CONSUMED, a repair); SRM_TIME_NEVER otherwise. Who has
+ * data waits for room on the path, not for a time. */
 srm_time srm_conn_send_time(const srm_conn *conn, srm_time now);
 
 /* conn_timer.c */

@@ -19,7 +19,7 @@ bool srm_conn_is_foreign(const srm_link *link) {
 void srm_conn_link_gone(srm_conn *conn, srm_link *link) {
     srm_table_remove(&conn->endpoint->links, link->cid_local, link);
     srm_conn_count_link(conn, link);
-    srm_link_free(link);
+    srm_conn_free_link(link);
 }
 
 void srm_conn_forget_links(srm_conn *conn, bool current_too) {
@@ -142,6 +142,7 @@ static void become_current(srm_conn *conn, srm_time now, srm_link *link) {
             at = &other->next;
         }
     }
+    srm_conn_leave_line(conn, now);
     conn->current = link;
     link->next = NULL;
     link->state = SRM_LINK_CURRENT;
@@ -164,6 +165,8 @@ static void become_current(srm_conn *conn, srm_time now, srm_link *link) {
         restart_session(conn, now, link);
     }
     link->max_data_due = !first;
+    link->ping |=
+        link->role == SRM_ROLE_RESPONDER; /* the peer repeats its CONFIRM until it hears something */
     conn->blocked_told = 0;
     srm_conn_wake(conn);
 }
@@ -202,10 +205,7 @@ void srm_conn_on_response(srm_link *link, srm_time now, const uint8_t data[8]) {
         refuse_busy(conn, now);
         break;
     case SRM_CHALLENGE_PATH: {
-        bool other_ip = !srm_address_same_ip(&link->remote, &link->challenge_to);
-        link->remote = link->challenge_to;
-        if (other_ip)
-            srm_link_reset_path(link, now, &conn->endpoint->config);
+        srm_conn_move_link(link, now, &link->challenge_to);
         srm_entry_learn_address(&conn->entry, &link->remote);
         srmudp_event event = {.kind = SRMUDP_EVENT_PATH_CHANGED, .remote = link->remote};
         srm_conn_emit(conn, &event);
@@ -284,11 +284,11 @@ void srm_conn_confirmed(srm_conn *conn, srm_time now, const srm_confirmed *run) 
     /* Another process of an accepted peer is a connection of its own; it comes through the listener. */
     if (conn->accepted && conn->session && memcmp(conn->peer_id, run->peer_id, sizeof conn->peer_id) != 0)
         return;
-    srm_link *link = srm_link_new(conn, now, run, &conn->endpoint->config);
+    srm_link *link = srm_conn_new_link(conn, now, run);
     if (link == NULL)
         return;
     if (!srm_table_add(&conn->endpoint->links, link->cid_local, link)) {
-        srm_link_free(link);
+        srm_conn_free_link(link);
         return;
     }
     if (conn->current == NULL) {

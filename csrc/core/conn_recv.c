@@ -17,7 +17,8 @@ static void frame_acked(void *context, const srm_sent_frame *frame) {
         srm_acks_on_ack_acked(&link->acks, frame->number);
         break;
     case SRM_SENT_PROBE:
-        srm_mtu_on_probe_acked(&link->mtu, link->event_now, frame->length);
+        if (link == link->path->prober)
+            srm_mtu_on_probe_acked(&link->path->mtu, link->event_now, frame->length);
         break;
     default:
         break;
@@ -40,7 +41,8 @@ static void frame_lost(void *context, const srm_sent_frame *frame) {
         srm_inbox_consumed_lost(&link->conn->inbox, frame->channel);
         break;
     case SRM_SENT_PROBE:
-        srm_mtu_on_probe_lost(&link->mtu, link->event_now, frame->length);
+        if (link == link->path->prober)
+            srm_mtu_on_probe_lost(&link->path->mtu, link->event_now, frame->length);
         break;
     default:
         break;
@@ -51,28 +53,63 @@ srm_sent_sink srm_conn_sink(srm_link *link) {
     return (srm_sent_sink){frame_acked, frame_lost, link};
 }
 
+/* What others on the path heard meanwhile contradicts this link's bad news. */
+static srm_cc_sample seen_by_all(const srm_path *path, const srm_sent_event *event) {
+    srm_cc_sample sample = event->sample;
+    sample.persistent_congestion &=
+        path->links == 1 || path->flight.delivered_time <= sample.largest_lost_sent;
+    return sample;
+}
+
+/* Many links find out one after the other about the packets that one overflow took from all of them: that is
+ * one loss. Small packets that were lost with the large ones always count: they speak against a black hole.
+ */
+static void tell_mtu_of_loss(srm_path *path, srm_time now, const srm_sent_event *event) {
+    if (event->sample.largest_lost_sent < path->loss_told && event->lost_size_min > SRM_DATAGRAM_MIN_MTU)
+        return;
+    path->loss_told = now;
+    srm_mtu_on_packets_lost(&path->mtu, now, event->lost_size_min);
+}
+
+static void tell_path(srm_path *path, srm_link *link, srm_time now, const srm_sent_event *event) {
+    if (event->undo && path->loser == link)
+        srm_cc_on_spurious_loss(&path->cc, now, event->undo_bytes);
+    if (event->has_sample) {
+        srm_cc_sample sample = seen_by_all(path, event);
+        srm_cc_on_sample(&path->cc, &sample);
+    }
+    if (event->sample.lost_bytes > 0)
+        path->loser = link;
+    if (event->sample.rtt > 0)
+        path->round_trip = link->rtt.smoothed;
+    if (event->acked_size_max > 0)
+        srm_mtu_on_packets_acked(&path->mtu, now, event->acked_size_max);
+    if (event->lost_size_min > 0)
+        tell_mtu_of_loss(path, now, event);
+}
+
+/* Others don't wait for what is not answered: only this link's probes go out until it is. */
+static bool must_stand_aside(const srm_link *link) {
+    return link->path->links > 1 && link->sent.pto_count >= SRM_ASIDE_PTOS;
+}
+
 void srm_conn_apply_sent_event(srm_conn *conn, srm_link *link, srm_time now, const srm_sent_event *event) {
-    if (event->undo)
-        srm_cc_on_spurious_loss(&link->cc, now, event->undo_bytes);
-    if (event->has_sample)
-        srm_cc_on_sample(&link->cc, &event->sample);
+    tell_path(link->path, link, now, event);
+    srm_sent_stand_aside(&link->sent, must_stand_aside(link));
     if (event->has_sample && event->sample.rtt > 0) {
         srm_acks_set_rtt(&link->acks, link->rtt.smoothed);
-        uint64_t packets = srm_cc_window(&link->cc) / SRM_DATAGRAM_MIN_MTU;
+        uint64_t packets = srm_cc_window(&link->path->cc) / SRM_DATAGRAM_MIN_MTU;
         srm_replay_want(&link->replay, 2 * packets);
     }
     srm_repair_out_on_event(&link->repair_out, now, event->acked_packets - event->late_packets,
                             event->lost_packets);
-    if (event->acked_size_max > 0)
-        srm_mtu_on_packets_acked(&link->mtu, now, event->acked_size_max);
-    if (event->lost_size_min > 0)
-        srm_mtu_on_packets_lost(&link->mtu, now, event->lost_size_min);
     srm_marks_on_ack(&link->marks, &link->sent, event);
     if (event->probes > 0) {
         link->probes = event->probes;
         if (link == conn->current && !srm_outbox_probe(&conn->outbox))
             link->ping = true;
     }
+    srm_conn_next_turn(conn->endpoint, link->path, now);
 }
 
 /* ---- Frames ---- */

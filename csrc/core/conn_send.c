@@ -180,7 +180,7 @@ static bool write_repair(packet_plan *p, srm_writer *w, const srm_repair_entry *
     size_t size = c.count > 1 ? srm_repair_frame_size(&repair) : srm_msg_frame_overhead(&copy) + copy.length;
     if (size > srm_writer_left(w))
         return false;
-    if (!srm_repair_out_afford(out, p->now, srm_cc_pacing_rate(&p->link->cc), size)) {
+    if (!srm_repair_out_afford(out, p->now, srm_cc_pacing_rate(&p->link->path->cc), size)) {
         srm_repair_out_waive(out, payer);
         return true;
     }
@@ -260,6 +260,7 @@ static bool control_due(const srm_conn *conn, const srm_link *link, srm_time now
  * size if more messages wait: only packets of one size make a batch. */
 static size_t build(packet_plan *p, uint8_t *buffer, size_t size, bool fill) {
     srm_link *link = p->link;
+    srm_path *path = link->path;
     srm_packet_out out;
     if (!srm_sent_begin(&link->sent))
         return 0;
@@ -274,7 +275,7 @@ static size_t build(packet_plan *p, uint8_t *buffer, size_t size, bool fill) {
         srm_write_zeros(&out.w, srm_writer_left(&out.w));
     size_t total = srm_link_packet_finish(link, &out);
     bool off_path = !srm_address_equal(&p->to, &link->remote);
-    uint64_t before = link->sent.in_flight;
+    uint64_t before = path->flight.in_flight;
     srm_sent_commit(&link->sent, p->now, total,
                     (p->eliciting ? SRM_SENT_ELICITING : 0) | (p->probe ? SRM_SENT_PTO_PROBE : 0) |
                         (off_path ? SRM_SENT_OFF_PATH : 0) | (p->marked ? SRM_SENT_ECT0 : 0));
@@ -282,9 +283,9 @@ static size_t build(packet_plan *p, uint8_t *buffer, size_t size, bool fill) {
         srm_marks_on_sent(&link->marks);
     if (p->eliciting && !off_path) {
         if (before == 0)
-            srm_cc_on_idle_restart(&link->cc, p->now);
-        srm_cc_on_sent(&link->cc, p->now, total, link->sent.in_flight);
-        srm_pacer_on_sent(&link->pacer, p->now, total);
+            srm_cc_on_idle_restart(&path->cc, p->now);
+        srm_cc_on_sent(&path->cc, p->now, total, path->flight.in_flight);
+        srm_pacer_on_sent(&path->pacer, p->now, total);
     }
     if (off_path && srm_address_equal(&p->to, &link->challenge_to))
         link->challenge_room -= srm_u64_min(link->challenge_room, total);
@@ -292,25 +293,13 @@ static size_t build(packet_plan *p, uint8_t *buffer, size_t size, bool fill) {
     return total;
 }
 
-/* How large a packet is worth it, whatever the path carries: a loss must show among the packets behind it, so
- * a window holds four; and no packet is longer than a burst may be. */
-static size_t worthwhile_size(const srm_link *link) {
-    uint64_t share = srm_u64_min(srm_cc_window(&link->cc) / 4, srm_cc_send_quantum(&link->cc));
-    return (size_t)srm_u64_max(share, SRM_DATAGRAM_USUAL_MTU);
-}
-
 static size_t packet_size(const srm_link *link) {
-    return srm_size_min(srm_mtu_current(&link->mtu), worthwhile_size(link));
-}
-
-/* Less room than this is not worth a packet with messages. */
-static size_t least_room(const srm_link *link) {
-    return packet_size(link) / 2;
+    return srm_path_packet_size(link->path, link->peer.max_datagram);
 }
 
 /* An application that sends little is not what fills a queue: up to the initial window it may send at once,
- * whatever random losses or a probe for the RTT made of the congestion window. Not while probes go
- * unanswered. */
+ * whatever random losses or a probe for the RTT made of the congestion window, and whoever waits for room.
+ * Not while probes go unanswered. */
 static uint64_t thin_allowance(const srm_link *link) {
     if (link->sent.app_limited_until == 0 || link->sent.pto_count > 0 ||
         link->sent.in_flight >= SRM_CC_INITIAL_WINDOW)
@@ -318,46 +307,38 @@ static uint64_t thin_allowance(const srm_link *link) {
     return SRM_CC_INITIAL_WINDOW - link->sent.in_flight;
 }
 
-/* Bytes that the congestion window leaves. */
-static uint64_t window_room(const srm_link *link) {
-    uint64_t window = srm_cc_window(&link->cc);
-    uint64_t room = window > link->sent.in_flight ? window - link->sent.in_flight : 0;
-    return srm_u64_max(room, thin_allowance(link));
-}
-
-/* A connection among many has its share of the engine's time as well as of the path: its packets leave in
- * fewer and larger batches, which cost less, up to SRM_QUANTA_MAX times what it would send alone in a
- * quantum. */
-static uint64_t send_quantum(const srm_conn *conn, const srm_link *link) {
-    uint64_t quantum = srm_cc_send_quantum(&link->cc);
-    uint64_t most = srm_u64_min(srm_cc_window(&link->cc) / 4, SRM_CC_QUANTUM_MAX);
-    size_t times = srm_size_min(conn->endpoint->busy_count, SRM_QUANTA_MAX);
-    return times < 2 ? quantum : srm_u64_max(quantum, srm_u64_min(quantum * times, most));
+/* Bytes that window and pacing of the path leave. */
+static uint64_t path_allowance(const srm_conn *conn, srm_path *path, srm_time now) {
+    uint64_t paced = srm_pacer_allowance(&path->pacer, now, srm_cc_pacing_rate(&path->cc),
+                                         srm_path_quantum(path, conn->endpoint->busy_count));
+    return srm_u64_min(srm_path_room(path), paced);
 }
 
 /* Bytes of messages that may go now. */
-static size_t budget(const srm_conn *conn, srm_link *link, srm_time now) {
+static size_t budget(srm_conn *conn, srm_link *link, srm_time now) {
     if (link != conn->current)
         return 0;
-    uint64_t paced =
-        srm_pacer_allowance(&link->pacer, now, srm_cc_pacing_rate(&link->cc), send_quantum(conn, link));
-    return (size_t)srm_u64_min(window_room(link), srm_u64_max(paced, thin_allowance(link)));
+    uint64_t shared = srm_conn_may_take(conn, link) ? path_allowance(conn, link->path, now) : 0;
+    return (size_t)srm_u64_max(shared, thin_allowance(link));
 }
 
-/* Whether messages, or repairs of them, want to go out. */
-static bool data_due(const srm_conn *conn, const srm_link *link, srm_time now) {
+bool srm_conn_data_due(const srm_conn *conn, srm_time now) {
+    const srm_link *link = conn->current;
+    if (conn->ended || link == NULL || link->state != SRM_LINK_CURRENT || link->sent.aside)
+        return false;
     return srm_outbox_ready(&conn->outbox) || srm_repair_out_deadline(&link->repair_out) <= now;
 }
 
 /* Fills the batch with packets of one size; the last may be shorter. */
 static size_t build_batch(packet_plan *p, uint8_t *buffer, size_t capacity, bool batch, size_t *segment) {
     srm_link *link = p->link;
-    size_t most = srm_size_min(packet_size(link), capacity), total = 0, left = budget(p->conn, link, p->now);
+    size_t most = srm_size_min(packet_size(link), capacity), total = 0, taken = 0;
+    size_t left = budget(p->conn, link, p->now);
     size_t limit = batch ? srm_size_min(capacity, SRM_TRANSMIT_MAX_BYTES) : most;
     for (size_t count = 0; count < SRM_TRANSMIT_MAX_SEGMENTS && limit - total >= most; count++) {
         bool control = control_due(p->conn, link, p->now);
         p->probe = link->probes > 0;
-        p->data = p->probe || (left >= least_room(link) && data_due(p->conn, link, p->now));
+        p->data = p->probe || (left >= most / 2 && srm_conn_data_due(p->conn, p->now));
         if (!p->data && !control)
             break;
         size_t allowed = count == 0 ? most : *segment;
@@ -368,6 +349,8 @@ static size_t build_batch(packet_plan *p, uint8_t *buffer, size_t capacity, bool
             break;
         if (p->probe)
             link->probes--;
+        else if (p->data)
+            taken += size;
         left -= srm_size_min(left, size);
         total += size;
         if (count == 0)
@@ -375,6 +358,8 @@ static size_t build_batch(packet_plan *p, uint8_t *buffer, size_t capacity, bool
         if (size < allowed)
             break;
     }
+    if (taken > 0)
+        srm_conn_took(p->conn, p->now, taken);
     return total;
 }
 
@@ -400,9 +385,12 @@ static size_t build_confirm(packet_plan *p, uint8_t *buffer) {
 
 static size_t build_probe(packet_plan *p, uint8_t *buffer, size_t capacity) {
     srm_link *link = p->link;
-    size_t size = srm_mtu_probe_wanted(&link->mtu, p->now, srm_size_min(worthwhile_size(link), capacity));
-    if (link != p->conn->current || size == 0 || link->confirm != NULL || !srm_conn_alive(p->conn) ||
-        !srm_sent_begin(&link->sent))
+    srm_path *path = link->path;
+    size_t worth = srm_size_min(srm_path_worthwhile_size(path), capacity);
+    size_t size = srm_mtu_probe_wanted(&path->mtu, p->now, worth);
+    if (link != p->conn->current || size == 0 ||
+        size > srm_size_max(link->peer.max_datagram, SRM_DATAGRAM_MIN_MTU) || link->confirm != NULL ||
+        !srm_conn_alive(p->conn) || !srm_sent_begin(&link->sent))
         return 0;
     srm_packet_out out;
     srm_link_packet_begin(link, buffer, size, &out);
@@ -412,7 +400,8 @@ static size_t build_probe(packet_plan *p, uint8_t *buffer, size_t capacity) {
     SRM_ASSERT(srm_link_packet_finish(link, &out) == size);
     srm_sent_commit(&link->sent, p->now, size,
                     SRM_SENT_ELICITING | SRM_SENT_MTU_PROBE | (p->marked ? SRM_SENT_ECT0 : 0));
-    srm_mtu_on_probe_sent(&link->mtu, p->now, size);
+    srm_mtu_on_probe_sent(&path->mtu, p->now, size);
+    path->prober = link;
     p->conn->totals.udp_bytes_sent += size;
     return size;
 }
@@ -488,13 +477,15 @@ static bool transmit_link(srm_conn *conn, srm_link *link, srm_time now, uint8_t 
     return size > 0;
 }
 
-/* Everything the application gave is under way: rate samples now tell its speed, not the path's. */
+/* Everything the application gave is under way: if nobody waits for room on the path, rate samples now tell
+ * the applications' speed, not the path's. */
 static void note_app_limited(srm_conn *conn, srm_time now) {
     srm_link *link = conn->current;
     if (link == NULL || conn->ended)
         return;
-    if (!srm_outbox_ready(&conn->outbox) && budget(conn, link, now) > 0)
-        srm_sent_app_limited(&link->sent);
+    srm_path *path = link->path;
+    if (!srm_outbox_ready(&conn->outbox) && (path_allowance(conn, path, now) > 0 || thin_allowance(link) > 0))
+        srm_sent_app_limited(&link->sent, path->waiting == 0 && (path->turn == NULL || path->turn == conn));
     uint64_t need;
     if (srm_outbox_blocked(&conn->outbox, &need) && need != conn->blocked_told) {
         conn->blocked_told = need;
@@ -523,28 +514,6 @@ srm_time srm_conn_send_time(const srm_conn *conn, srm_time now) {
     srm_time at = srm_inbox_consumed_since(&conn->inbox);
     if (at != SRM_TIME_NEVER)
         at += SRM_CONSUMED_DELAY;
-    srm_time data_at = srm_outbox_ready(&conn->outbox) ? now : srm_repair_out_deadline(&link->repair_out);
-    if (data_at == SRM_TIME_NEVER || window_room(link) < least_room(link))
-        return at;
-    srm_time paced =
-        thin_allowance(link) >= least_room(link)
-            ? now
-            : srm_pacer_deadline(&link->pacer, now, srm_cc_pacing_rate(&link->cc), send_quantum(conn, link));
-    at = srm_time_min(at, srm_time_max(data_at, paced));
-    return at;
-}
-
-void srm_conn_too_large(srm_endpoint *endpoint, srm_time now, const srmudp_address *to, size_t size) {
-    size_t cursor = 0;
-    uint64_t hash = srm_address_hash(endpoint, to, true);
-    for (srm_entry_address *slot; (slot = srm_table_each(&endpoint->addresses, hash, &cursor)) != NULL;) {
-        if (slot->entry->listener)
-            continue;
-        srm_conn *conn = (srm_conn *)(void *)((char *)slot->entry - offsetof(srm_conn, entry));
-        if (conn->current != NULL && srm_address_equal(&conn->current->remote, to)) {
-            srm_sent_probe_refused(&conn->current->sent, now, size);
-            srm_mtu_on_too_large(&conn->current->mtu, now, size);
-        }
-        srm_conn_wake(conn);
-    }
+    srm_time repair_at = srm_repair_out_deadline(&link->repair_out);
+    return repair_at > now ? srm_time_min(at, repair_at) : at;
 }

@@ -66,7 +66,6 @@ srm_time srm_conn_deadline(const srm_conn *conn, srm_time now) {
     if (conn->current == NULL)
         return at;
     at = srm_time_min(at, srm_time_min(death_time(conn), keepalive_time(conn)));
-    at = srm_time_min(at, srm_mtu_deadline(&conn->current->mtu));
     return srm_time_min(at, srm_conn_send_time(conn, now));
 }
 
@@ -111,8 +110,6 @@ static void fire_current(srm_conn *conn, srm_time now) {
     }
     if (keepalive_time(conn) <= now)
         conn->current->ping = true;
-    if (srm_mtu_deadline(&conn->current->mtu) <= now)
-        srm_mtu_on_timer(&conn->current->mtu, now);
     give_back(conn->current, now);
 }
 

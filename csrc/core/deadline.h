@@ -9,6 +9,12 @@ typedef struct srm_deadline {
     size_t index; /* in the heap */
 } srm_deadline;
 
+/* Whatever does something when its time has come. First member of its owner. */
+typedef struct srm_timed {
+    srm_deadline deadline;
+    void (*fire)(struct srm_timed *timed, srm_time now);
+} srm_timed;
+
 typedef struct srm_deadlines {
     srm_deadline **items;
     size_t count, capacity;

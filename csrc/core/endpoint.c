@@ -127,7 +127,7 @@ srm_message *srm_endpoint_events(srm_endpoint *endpoint) {
 static void init_tables(srm_endpoint *endpoint) {
     srm_table *tables[] = {&endpoint->links,   &endpoint->inits,    &endpoint->attempts,  &endpoint->pairs,
                            &endpoint->own_ids, &endpoint->sessions, &endpoint->addresses, &endpoint->ips,
-                           &endpoint->labels,  &endpoint->buckets};
+                           &endpoint->labels,  &endpoint->buckets,  &endpoint->paths};
     for (size_t i = 0; i < SRM_COUNT_OF(tables); i++)
         srm_table_init(tables[i]);
 }
@@ -140,7 +140,7 @@ static void fini_tables(srm_endpoint *endpoint) {
     }
     srm_table *tables[] = {&endpoint->links,   &endpoint->inits,    &endpoint->attempts,  &endpoint->pairs,
                            &endpoint->own_ids, &endpoint->sessions, &endpoint->addresses, &endpoint->ips,
-                           &endpoint->labels,  &endpoint->buckets};
+                           &endpoint->labels,  &endpoint->buckets,  &endpoint->paths};
     for (size_t i = 0; i < SRM_COUNT_OF(tables); i++)
         srm_table_fini(tables[i]);
 }

@@ -38,7 +38,8 @@
 #define SRM_ATTEMPTS_PER_ENTRY_MAX                                                                           \
     16 /* twice what 8 entries at one far address need; an evicted one costs a time-out */
 #define SRM_LISTENER_ATTEMPTS_MAX 256
-#define SRM_QUANTA_MAX 8 /* send quanta in one batch of a connection among many */
+#define SRM_QUANTA_MAX 8 /* send quanta in one batch of a path among many */
+#define SRM_ASIDE_PTOS 2 /* probe time-outs in a row, until others on the path don't wait for a link */
 #define SRM_CANDIDATES_MAX 4
 #define SRM_TRIED_MAX 16 /* responder shares one initiator scalar may meet */
 #define SRM_TRIED_MIN 4

@@ -21,7 +21,7 @@ static void keys_fini(srm_link_keys *keys) {
     sodium_memzero(keys, sizeof *keys);
 }
 
-srm_link *srm_link_new(srm_conn *conn, srm_time now, const srm_confirmed *run, const srmudp_config *config) {
+srm_link *srm_link_new(srm_conn *conn, srm_path *path, srm_time now, const srm_confirmed *run) {
     srm_link *link = calloc(1, sizeof *link);
     uint8_t *confirm = run->confirm.size > 0 ? malloc(run->confirm.size) : NULL;
     if (link == NULL || (run->confirm.size > 0 && confirm == NULL)) {
@@ -42,18 +42,14 @@ srm_link *srm_link_new(srm_conn *conn, srm_time now, const srm_confirmed *run, c
     link->created = link->heard = now;
     srm_replay_init(&link->replay);
     srm_acks_init(&link->acks, SRM_MAX_ACK_DELAY);
-    srm_sent_init(&link->sent);
+    link->path = path;
+    srm_sent_init(&link->sent, &path->flight);
     srm_rtt_init(&link->rtt, run->rtt > 0 ? run->rtt : SRM_RTT_INITIAL,
                  link->peer.max_ack_delay_us * SRM_MICROSECOND);
     if (run->rtt > 0) {
         srm_rtt_update(&link->rtt, now, run->rtt, 0);
         srm_acks_set_rtt(&link->acks, link->rtt.smoothed);
     }
-    srm_cc_init(&link->cc, config->congestion_control == SRMUDP_CONGESTION_CUBIC ? SRM_CC_CUBIC : SRM_CC_BBR,
-                now);
-    srm_pacer_init(&link->pacer, now);
-    srm_mtu_init(&link->mtu, now, srm_size_min(link->peer.max_datagram, SRM_DATAGRAM_MAX_MTU),
-                 config->pmtu_discovery);
     srm_repair_out_init(&link->repair_out, now);
     srm_marks_start(&link->marks, &link->sent);
     if (confirm != NULL) {
@@ -86,13 +82,12 @@ void srm_link_free(srm_link *link) {
     free(link);
 }
 
-void srm_link_reset_path(srm_link *link, srm_time now, const srmudp_config *config) {
-    srm_sent_reset(&link->sent);
+void srm_link_set_path(srm_link *link, srm_time now, srm_path *path, bool copy, bool reset) {
+    srm_sent_move(&link->sent, &path->flight, copy);
+    link->path = path;
+    if (!reset)
+        return;
     srm_rtt_reset(&link->rtt);
-    srm_cc_init(&link->cc, link->cc.kind, now);
-    srm_pacer_init(&link->pacer, now);
-    srm_mtu_init(&link->mtu, now, srm_size_min(link->peer.max_datagram, SRM_DATAGRAM_MAX_MTU),
-                 config->pmtu_discovery);
     srm_repair_out_reset(&link->repair_out, now);
     srm_marks_start(&link->marks, &link->sent);
 }

@@ -17,12 +17,10 @@
 
 #include "acks.h"
 #include "aead.h"
-#include "cc.h"
 #include "endpoint.h"
 #include "entry.h"
 #include "marks.h"
-#include "mtu.h"
-#include "pacer.h"
+#include "path.h"
 #include "repair_in.h"
 #include "repair_out.h"
 #include "replay.h"
@@ -65,9 +63,7 @@ typedef struct srm_link {
     srm_acks acks;
     srm_sent sent;
     srm_rtt rtt;
-    srm_cc cc;
-    srm_pacer pacer;
-    srm_mtu mtu;
+    srm_path *path; /* to `remote`; shared with other connections' links */
     srm_repair_out repair_out;
     srm_repair_in *repair_in; /* while the peer sends repairs; else NULL */
     uint64_t highest;         /* packet number received; path changes follow only a new highest */
@@ -103,8 +99,8 @@ typedef struct srm_link {
 /* What a CHALLENGE is for. */
 enum { SRM_CHALLENGE_FRESH = 1, SRM_CHALLENGE_PATH = 2, SRM_CHALLENGE_SILENCE = 3 };
 
-/* A link from a confirmed run; NULL without memory. Not yet known to the endpoint's table. */
-srm_link *srm_link_new(srm_conn *conn, srm_time now, const srm_confirmed *run, const srmudp_config *config);
+/* A link from a confirmed run, on this path; NULL without memory. Not yet known to the endpoint's table. */
+srm_link *srm_link_new(srm_conn *conn, srm_path *path, srm_time now, const srm_confirmed *run);
 void srm_link_free(srm_link *link);
 
 /* Bytes a packet takes besides its frames, at most. */
@@ -138,7 +134,8 @@ srm_open_result srm_link_packet_open(srm_link *link, srm_time now, uint8_t *data
 /* The send keys are used up, or old: next epoch, if the peer has answered under this one. */
 void srm_link_update_keys(srm_link *link, srm_time now);
 
-/* A new path: what was learned about the old one is forgotten. */
-void srm_link_reset_path(srm_link *link, srm_time now, const srmudp_config *config);
+/* Goes by another path from now on. `copy`: it was made from the present one (srm_path_copy) and counts what
+ * is in flight. `reset`: what the link knows by itself, RTT and the rest, is forgotten. */
+void srm_link_set_path(srm_link *link, srm_time now, srm_path *path, bool copy, bool reset);
 
 #endif

@@ -128,6 +128,10 @@ void srm_mtu_on_probe_lost(srm_mtu *mtu, srm_time now, size_t size) {
         rule_out(mtu, now, size);
 }
 
+void srm_mtu_on_probe_gone(srm_mtu *mtu) {
+    mtu->probing = 0;
+}
+
 void srm_mtu_on_packets_acked(srm_mtu *mtu, srm_time now, size_t largest) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < mtu->burst_count; i++)

@@ -63,6 +63,9 @@ void srm_mtu_on_probe_acked(srm_mtu *mtu, srm_time now, size_t size);
 /* A probe was declared lost. One that is no longer waited for changes nothing. */
 void srm_mtu_on_probe_lost(srm_mtu *mtu, srm_time now, size_t size);
 
+/* The probe that is out will never be heard of again: whoever sent it is gone. */
+void srm_mtu_on_probe_gone(srm_mtu *mtu);
+
 /* Of one ACK: the largest ack-eliciting packet newly acknowledged. Before srm_mtu_on_packets_lost. */
 void srm_mtu_on_packets_acked(srm_mtu *mtu, srm_time now, size_t largest);
 /* Of one ACK or loss time-out: the smallest packet newly lost, probes excluded. */

@@ -78,9 +78,19 @@ static void advance_base(srm_sent *sent) {
 
 /* ---- life ---- */
 
+static void count_flight(srm_sent *sent, uint64_t more, uint64_t less) {
+    sent->in_flight += more;
+    sent->in_flight -= less;
+    if (!sent->aside) {
+        sent->flight->in_flight += more;
+        sent->flight->in_flight -= less;
+    }
+}
+
 static void forget_path(srm_sent *sent) {
     sent->path_first = sent->next;
-    sent->in_flight = 0;
+    count_flight(sent, 0, sent->in_flight);
+    sent->aside = false;
     sent->pto_count = 0;
     sent->app_limited_until = 0;
     sent->reordering_seen = false;
@@ -94,20 +104,34 @@ static void forget_path(srm_sent *sent) {
     sent->run_start = SRM_TIME_NEVER;
 }
 
-void srm_sent_init(srm_sent *sent) {
-    *sent = (srm_sent){.loss_time = SRM_TIME_NEVER, .keep = SRM_SENT_KEEP_PTOS * SRM_SECOND};
+void srm_sent_init(srm_sent *sent, srm_flight *flight) {
+    *sent =
+        (srm_sent){.flight = flight, .loss_time = SRM_TIME_NEVER, .keep = SRM_SENT_KEEP_PTOS * SRM_SECOND};
     srm_rangeset_init(&sent->acked, SRM_RANGESET_NO_MAX, SRM_RANGESET_REFUSE);
     forget_path(sent);
 }
 
 void srm_sent_fini(srm_sent *sent) {
+    count_flight(sent, 0, sent->in_flight);
     free_rings(sent);
     srm_rangeset_fini(&sent->acked);
 }
 
-void srm_sent_reset(srm_sent *sent) {
+void srm_sent_move(srm_sent *sent, srm_flight *flight, bool same) {
     SRM_ASSERT(!sent->building);
-    forget_path(sent);
+    if (same)
+        sent->flight->in_flight -= sent->aside ? 0 : sent->in_flight;
+    else
+        forget_path(sent);
+    sent->flight = flight;
+}
+
+void srm_sent_stand_aside(srm_sent *sent, bool aside) {
+    if (sent->aside == aside)
+        return;
+    sent->aside = aside;
+    sent->flight->in_flight += aside ? 0 : sent->in_flight;
+    sent->flight->in_flight -= aside ? sent->in_flight : 0;
 }
 
 void srm_sent_trim(srm_sent *sent, srm_time now) {
@@ -172,11 +196,12 @@ void srm_sent_abort(srm_sent *sent) {
 }
 
 static void commit_eliciting(srm_sent *sent, size_t bytes) {
-    if (sent->in_flight == 0) {
-        sent->first_sent_time = sent->now;
-        sent->delivered_time = sent->now;
+    srm_flight *flight = sent->flight;
+    if (flight->in_flight == 0) {
+        flight->first_sent_time = sent->now;
+        flight->delivered_time = sent->now;
     }
-    sent->in_flight += bytes;
+    count_flight(sent, bytes, 0);
     sent->eliciting++;
     sent->pto_from = sent->now;
 }
@@ -192,15 +217,15 @@ void srm_sent_commit(srm_sent *sent, srm_time now, size_t bytes, unsigned flags)
     sent->ecn_sent += (flags & SRM_SENT_ECT0) != 0;
     *packet_at(sent, sent->next) =
         (srm_sent_packet){.time_sent = now,
-                          .delivered = sent->delivered,
-                          .lost = sent->lost,
-                          .delivered_time = sent->delivered_time,
-                          .first_sent_time = sent->first_sent_time,
-                          .in_flight = sent->in_flight,
+                          .delivered = sent->flight->delivered,
+                          .lost = sent->flight->lost,
+                          .delivered_time = sent->flight->delivered_time,
+                          .first_sent_time = sent->flight->first_sent_time,
+                          .in_flight = sent->flight->in_flight,
                           .first_frame = sent->frame_next,
                           .frame_count = (uint16_t)(sent->frame_head - sent->frame_next),
                           .bytes = (uint16_t)bytes,
-                          .app_limited = sent->app_limited_until != 0,
+                          .app_limited = sent->flight->app_limited_until != 0,
                           .flags = (uint8_t)flags,
                           .state = OUTSTANDING};
     sent->frame_next = sent->frame_head;
@@ -210,8 +235,11 @@ void srm_sent_commit(srm_sent *sent, srm_time now, size_t bytes, unsigned flags)
     sent->next++;
 }
 
-void srm_sent_app_limited(srm_sent *sent) {
+void srm_sent_app_limited(srm_sent *sent, bool all) {
+    srm_flight *flight = sent->flight;
     sent->app_limited_until = srm_u64_max(sent->delivered + sent->in_flight, 1);
+    if (all)
+        flight->app_limited_until = srm_u64_max(flight->delivered + flight->in_flight, 1);
 }
 
 /* ---- what an ACK or the timer brings about ---- */
@@ -231,7 +259,7 @@ static work begin_work(srm_sent *sent, srm_time now, srm_rtt *rtt, const srm_sen
                        srm_sent_event *event) {
     SRM_ASSERT(!sent->building);
     sent->now = now;
-    *event = (srm_sent_event){.sample = {.now = now, .in_flight_prior = sent->in_flight}};
+    *event = (srm_sent_event){.sample = {.now = now, .in_flight_prior = sent->flight->in_flight}};
     return (work){.sent = sent, .rtt = rtt, .sink = sink, .event = event, .newest = SRM_SENT_NONE};
 }
 
@@ -293,7 +321,7 @@ static void count_congestion_loss(work *w, uint64_t number, srm_sent_packet *p) 
     p->epoch = sent->epoch;
     sent->epoch_lost++;
     sent->epoch_bytes += p->bytes;
-    sent->lost += p->bytes;
+    sent->flight->lost += p->bytes;
     sample->lost_bytes += p->bytes;
     sample->largest_lost_sent = p->time_sent;
     sample->lost_state = send_state(p);
@@ -309,7 +337,7 @@ static void declare_lost(work *w, uint64_t number, srm_sent_packet *p, bool by_t
     sent->packets_lost++;
     w->event->lost_packets++;
     if (number >= sent->path_first) {
-        sent->in_flight -= p->bytes;
+        count_flight(sent, 0, p->bytes);
         if ((p->flags & SRM_SENT_MTU_PROBE) == 0)
             count_congestion_loss(w, number, p);
     }
@@ -345,7 +373,7 @@ void srm_sent_probe_refused(srm_sent *sent, srm_time now, size_t bytes) {
     sent->now = now;
     sent->eliciting--;
     if (number >= sent->path_first)
-        sent->in_flight -= p->bytes;
+        count_flight(sent, 0, p->bytes);
     p->state = LOST;
     p->lost_at = now;
     skip_resolved(sent);
@@ -389,13 +417,18 @@ static void learn_from_late(work *w, uint64_t number, const srm_sent_packet *p) 
     }
 }
 
+static void count_delivered(srm_sent *sent, uint64_t bytes) {
+    sent->delivered += bytes;
+    sent->flight->delivered += bytes;
+}
+
 static void ack_late(work *w, uint64_t number, const srm_sent_packet *p) {
     w->sent->packets_late++;
     w->event->late_packets++;
     if (number < w->sent->path_first)
         return;
-    w->sent->delivered += p->bytes;
-    w->sent->delivered_time = w->sent->now;
+    count_delivered(w->sent, p->bytes);
+    w->sent->flight->delivered_time = w->sent->now;
     learn_from_late(w, number, p);
 }
 
@@ -405,8 +438,8 @@ static void ack_in_flight(work *w, uint64_t number, const srm_sent_packet *p) {
     w->eliciting++;
     if (number < sent->path_first)
         return;
-    sent->in_flight -= p->bytes;
-    sent->delivered += p->bytes;
+    count_flight(sent, 0, p->bytes);
+    count_delivered(sent, p->bytes);
     w->event->sample.acked_bytes += p->bytes;
     if (w->newest == SRM_SENT_NONE || number > w->newest)
         w->newest = number;
@@ -473,21 +506,24 @@ static void check_ecn(work *w, const srm_ack_frame *frame) {
 /* draft-ietf-ccwg-bbr section 4.1.2.3: GenerateRateSample, for the newest packet. */
 static void take_rate_sample(work *w) {
     srm_sent *sent = w->sent;
+    srm_flight *flight = sent->flight;
     srm_cc_sample *sample = &w->event->sample;
     if (sent->app_limited_until != 0 && sent->delivered > sent->app_limited_until)
         sent->app_limited_until = 0;
+    if (flight->app_limited_until != 0 && flight->delivered > flight->app_limited_until)
+        flight->app_limited_until = 0;
     if (w->newest == SRM_SENT_NONE)
         return;
     const srm_sent_packet *p = packet_at(sent, w->newest);
-    sent->delivered_time = sent->now;
-    sent->first_sent_time = p->time_sent;
+    flight->delivered_time = sent->now;
+    flight->first_sent_time = srm_time_max(flight->first_sent_time, p->time_sent);
     srm_time send_elapsed = p->time_sent - p->first_sent_time;
     srm_time ack_elapsed = sent->now - p->delivered_time;
     sample->largest_acked_sent = p->time_sent;
     sample->acked_state = send_state(p);
     sample->rate_app_limited = p->app_limited;
     sample->rate_prior_delivered = p->delivered;
-    sample->rate_delivered = sent->delivered - p->delivered;
+    sample->rate_delivered = flight->delivered - p->delivered;
     sample->rate_interval = srm_time_max(send_elapsed, ack_elapsed);
     if (sample->rate_interval <= 0 || sample->rate_interval < w->rtt->min)
         return;
@@ -501,9 +537,9 @@ static void finish(work *w) {
     srm_cc_sample *sample = &w->event->sample;
     if (sample->persistent_congestion)
         srm_rtt_restart_min(w->rtt);
-    sample->in_flight = sent->in_flight;
-    sample->delivered = sent->delivered;
-    sample->lost = sent->lost;
+    sample->in_flight = sent->flight->in_flight;
+    sample->delivered = sent->flight->delivered;
+    sample->lost = sent->flight->lost;
     sample->rtt_min = w->rtt->min;
     sample->rtt_smoothed = w->rtt->smoothed;
     w->event->has_sample = sample->acked_bytes > 0 || sample->lost_bytes > 0 || sample->ecn_ce > 0;

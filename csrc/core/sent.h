@@ -109,6 +109,17 @@ typedef enum srm_sent_status {
                          */
 } srm_sent_status;
 
+/* What is under way on one path and arrived by it, for all links that share it; draft-ietf-ccwg-bbr section
+ * 4.1.2 calls these C.delivered and so on. Zeroed: nothing yet. Written by sent.c. */
+typedef struct srm_flight {
+    uint64_t in_flight; /* bytes; without those of links that stand aside */
+    uint64_t delivered;
+    uint64_t lost;
+    srm_time delivered_time; /* when `delivered` grew last, or sending began after nothing was in flight */
+    srm_time first_sent_time;
+    uint64_t app_limited_until; /* value of `delivered`; 0: not application-limited */
+} srm_flight;
+
 /* The first part may be read by everyone; the rest is for sent.c. */
 typedef struct srm_sent {
     uint64_t next;         /* number of the next packet; the first is 0 */
@@ -150,20 +161,19 @@ typedef struct srm_sent {
     uint64_t epoch_bytes;
     srm_time run_start; /* send time of the first of a run of lost packets; SRM_TIME_NEVER: none */
 
-    uint64_t delivered; /* draft-ietf-ccwg-bbr section 4.1.2: C.delivered and so on */
-    uint64_t lost;
-    srm_time delivered_time;
-    srm_time first_sent_time;
-    uint64_t app_limited_until; /* value of `delivered`; 0: not application-limited */
+    srm_flight *flight;         /* of the present path */
+    bool aside;                 /* `in_flight` doesn't count there */
+    uint64_t delivered;         /* bytes of this link */
+    uint64_t app_limited_until; /* value of `delivered`; 0: the application gave more than might be sent */
 
     uint64_t ecn_sent; /* packets sent with ECT(0); what the peer reported */
     uint64_t ecn_ect0;
     uint64_t ecn_ce;
 } srm_sent;
 
-/* Nothing sent; packet numbers begin at 0. Allocates nothing yet. */
-void srm_sent_init(srm_sent *sent);
-/* Frees the records; reports nothing (see srm_sent_discard). */
+/* Nothing sent; packet numbers begin at 0. Allocates nothing yet. `flight` is borrowed until fini or move. */
+void srm_sent_init(srm_sent *sent, srm_flight *flight);
+/* Frees the records, and nothing is in flight any more; reports nothing (see srm_sent_discard). */
 void srm_sent_fini(srm_sent *sent);
 
 /* Begins the record of packet `sent->next`. False: no memory, nothing changed; send later. */
@@ -179,9 +189,16 @@ void srm_sent_abort(srm_sent *sent);
 /* The system refused the newest MTU probe, of `bytes`: it never was on the way, and its loss is nobody's. No
  * frame of it is reported. Does nothing if there is no such probe. */
 void srm_sent_probe_refused(srm_sent *sent, srm_time now, size_t bytes);
-/* The application has nothing more to send although window and pacing would allow it: rate samples of what is
- * in flight only tell the application's rate. */
-void srm_sent_app_limited(srm_sent *sent);
+/* The application has nothing more to send although window and pacing would allow it. With `all`, nobody on
+ * the path has: rate samples of what is in flight only tell the applications' rate. */
+void srm_sent_app_limited(srm_sent *sent, bool all);
+/* What is in flight gets no answer, so others need not wait for it; or is counted again. */
+void srm_sent_stand_aside(srm_sent *sent, bool aside);
+/* A new path (the peer's or our address changed): packets of the old one are still acknowledged and lost, but
+ * say nothing any more about RTT, rate or congestion and are not in flight; the caller resets its srm_rtt.
+ * `same`: it is the old one under another address, `flight` is a copy of its, with just what this link has in
+ * flight, and goes on. */
+void srm_sent_move(srm_sent *sent, srm_flight *flight, bool same);
 
 /* An ACK frame arrived: updates `rtt`, reports frames to `sink` and all else in `event`, which is
  * overwritten. On SRM_SENT_NEVER_SENT nothing is changed. */
@@ -203,10 +220,6 @@ srm_time srm_sent_oldest_unacked(const srm_sent *sent);
  * packet. Valid until the next call that changes `sent`. */
 const srm_sent_frame *srm_sent_frame_at(const srm_sent *sent, uint64_t number, size_t position);
 
-/* A new path (the peer's or our address changed): packets of the old one are still acknowledged and lost, but
- * say nothing any more about RTT, rate or congestion and are not in flight. The caller resets its srm_rtt and
- * its controller. */
-void srm_sent_reset(srm_sent *sent);
 /* Forgets lost packets whose time has come and gives memory back if nothing is left; for an idle link. */
 void srm_sent_trim(srm_sent *sent, srm_time now);
 /* The link is thrown away: reports every frame of every packet neither acknowledged nor lost as lost, and

@@ -10,12 +10,6 @@
 #include "lobby.h"
 #include "table.h"
 
-/* Whatever has a place in the heap of timers. First member of its owner. */
-typedef struct srm_timed {
-    srm_deadline deadline;
-    void (*fire)(struct srm_timed *timed, srm_time now);
-} srm_timed;
-
 /* A handshake datagram waiting to be fetched. */
 typedef struct srm_outgoing {
     struct srm_outgoing *next;
@@ -52,6 +46,7 @@ struct srm_endpoint {
     srm_table ips;       /* hash of its IP alone -> srm_entry_address, none of an accepted connection */
     srm_table labels;    /* label hash -> srm_entry of a connection whose peer is not there */
     srm_table buckets;   /* srm_shared_bucket */
+    srm_table paths;     /* hash of an address -> srm_path */
     srm_deadlines timers;
     size_t timer_count;
 
@@ -59,7 +54,7 @@ struct srm_endpoint {
     size_t listener_count;
     struct srm_conn *conns;
     size_t conn_count;
-    size_t busy_count; /* connections that had more to send than they might, when they sent last */
+    size_t busy_count; /* paths on which somebody waits for room */
 
     srm_cookie cookie;
     srm_guess_sources *sources;

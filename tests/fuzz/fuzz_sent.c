@@ -22,6 +22,7 @@ typedef enum fate { OUT, ACKED, LOST, LATE } fate;
 
 typedef struct model {
     srm_sent sent;
+    srm_flight flight;
     srm_rtt rtt;
     srm_time now;
     fate fates[NUMBERS];
@@ -186,7 +187,7 @@ static void pass(fuzz_input *in) {
 }
 
 static void new_path(void) {
-    srm_sent_reset(&m.sent);
+    srm_sent_move(&m.sent, &m.flight, false);
     srm_rtt_reset(&m.rtt);
     m.path_first = m.sent.next;
 }
@@ -231,7 +232,7 @@ static void step(uint8_t kind, fuzz_input *body) {
         break;
     default:
         srm_sent_trim(&m.sent, m.now);
-        srm_sent_app_limited(&m.sent);
+        srm_sent_app_limited(&m.sent, true);
         break;
     }
     check_counts();
@@ -240,7 +241,7 @@ static void step(uint8_t kind, fuzz_input *body) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fuzz_input in = fuzz_input_of(data, size), body;
     m = (model){.now = SRM_SECOND};
-    srm_sent_init(&m.sent);
+    srm_sent_init(&m.sent, &m.flight);
     srm_rtt_init(&m.rtt, SRM_RTT_INITIAL, MAX_ACK_DELAY);
     for (uint8_t kind; fuzz_take_record(&in, &kind, &body);)
         step(kind, &body);

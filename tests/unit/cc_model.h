@@ -51,6 +51,7 @@ typedef struct model_flow {
     srm_cc cc;
     srm_pacer pacer;
     srm_sent sent;
+    srm_flight flight;
     srm_rtt rtt;
     srm_acks acks;
     uint32_t probes;
@@ -135,7 +136,7 @@ static inline model_flow *model_add(model *m, srm_cc_kind kind, srm_time start, 
     f->stop = stop;
     srm_cc_init(&f->cc, kind, start);
     srm_pacer_init(&f->pacer, start);
-    srm_sent_init(&f->sent);
+    srm_sent_init(&f->sent, &f->flight);
     srm_rtt_init(&f->rtt, SRM_RTT_INITIAL, 5 * MS);
     srm_acks_init(&f->acks, 5 * MS);
     f->packets = malloc(MODEL_PACKETS * sizeof *f->packets);
@@ -306,7 +307,7 @@ static inline void model_send(model_flow *f) {
         model_send_one(f);
     }
     if (left >= MODEL_PACKET / 2 && f->net->now >= f->start)
-        srm_sent_app_limited(&f->sent);
+        srm_sent_app_limited(&f->sent, true);
 }
 
 static inline srm_time model_sender_time(const model_flow *f) {

@@ -11,6 +11,7 @@
 
 typedef struct host {
     srm_sent sent;
+    srm_flight flight;
     srm_rtt rtt;
     srm_sent_sink sink;
     srm_sent_event event;
@@ -34,7 +35,7 @@ static inline void host_lost(void *context, const srm_sent_frame *frame) {
 /* A host with an RTT of `rtt` measured at time 0 (0: none yet); max_ack_delay 5 ms. */
 static inline void host_init(srm_time rtt) {
     h = (host){.sink = {host_acked, host_lost, &h}};
-    srm_sent_init(&h.sent);
+    srm_sent_init(&h.sent, &h.flight);
     srm_rtt_init(&h.rtt, SRM_RTT_INITIAL, 5 * MS);
     for (int i = 0; i < 100 && rtt > 0; i++)
         srm_rtt_update(&h.rtt, 0, rtt, 0);

@@ -455,8 +455,8 @@ TEST(persistent_congestion_empties_the_window) {
     uint64_t window = srm_cc_window(&f->cc);
     srm_cc_sample sample = {.now = m->now,
                             .lost_bytes = 20 * MODEL_PACKET,
-                            .lost = f->sent.lost + 20 * MODEL_PACKET,
-                            .delivered = f->sent.delivered,
+                            .lost = f->flight.lost + 20 * MODEL_PACKET,
+                            .delivered = f->flight.delivered,
                             .in_flight = f->sent.in_flight,
                             .persistent_congestion = true};
     srm_cc_on_sample(&f->cc, &sample);

@@ -34,6 +34,7 @@ static uint64_t random_next(uint64_t *state) {
 
 typedef struct pair {
     srm_run_keys keys;
+    srm_path paths[2];
     srm_link *ends[2]; /* by role */
 } pair;
 
@@ -41,6 +42,7 @@ static srm_link *end_of(pair *p, srm_role role, srm_aead_kind kind) {
     static const uint8_t confirm[] = "confirm";
     srmudp_config config;
     srmudp_config_init(&config);
+    srm_path *path = &p->paths[role];
     srm_confirmed run = {.role = role,
                          .keys = &p->keys,
                          .aead = kind,
@@ -50,7 +52,8 @@ static srm_link *end_of(pair *p, srm_role role, srm_aead_kind kind) {
                          .cid_local = UINT64_C(0xa0a1a2a3a4a5a600) + (uint64_t)(1 - role)};
     if (role == SRM_ROLE_INITIATOR)
         run.confirm = srm_span_of(confirm, sizeof confirm);
-    return srm_link_new(NULL, NOW, &run, &config);
+    srm_path_init(path, NOW, &run.remote, &config, SRM_DATAGRAM_MAX_MTU);
+    return srm_link_new(NULL, path, NOW, &run);
 }
 
 static void start(pair *p, srm_aead_kind kind) {
@@ -428,11 +431,11 @@ TEST(a_new_path_forgets_what_was_learned_and_keeps_the_numbers) {
     acknowledge(link, NOW + 300 * SRM_MILLISECOND, &one);
     packet two = seal(link, NOW + SRM_SECOND, 1000);
     CHECK(srm_rtt_has_sample(&link->rtt) && link->sent.in_flight > 0);
-    uint64_t window = srm_cc_window(&p.ends[1]->cc);
-    srm_link_reset_path(link, NOW + SRM_SECOND, &config);
+    srm_path next;
+    srm_path_init(&next, NOW + SRM_SECOND, &link->remote, &config, SRM_DATAGRAM_MAX_MTU);
+    srm_link_set_path(link, NOW + SRM_SECOND, &next, false, true);
     CHECK(!srm_rtt_has_sample(&link->rtt) && link->sent.in_flight == 0);
-    CHECK_EQ(srm_cc_window(&link->cc), window);
-    CHECK_EQ(srm_mtu_current(&link->mtu), SRM_DATAGRAM_MIN_MTU);
+    CHECK(p.paths[0].flight.in_flight == 0 && link->path == &next);
     packet three = seal(link, NOW + SRM_SECOND, 10);
     CHECK_EQ(three.number, 2);
     acknowledge(link, NOW + SRM_SECOND + 1, &two); /* of the old path: no harm */

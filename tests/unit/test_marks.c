@@ -3,11 +3,12 @@
 #include "check.h"
 
 static srm_sent sent;
+static srm_flight flight;
 static srm_marks marks;
 
 static void start(void) {
     srm_sent_fini(&sent);
-    srm_sent_init(&sent);
+    srm_sent_init(&sent, &flight);
     srm_marks_start(&marks, &sent);
 }
 
@@ -104,6 +105,6 @@ TEST(a_new_path_is_tested_on_its_own_counts) {
 }
 
 int main(int argc, char **argv) {
-    srm_sent_init(&sent);
+    srm_sent_init(&sent, &flight);
     return check_main(argc, argv);
 }

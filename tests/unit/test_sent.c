@@ -270,7 +270,7 @@ TEST(a_late_ack_shows_the_loss_to_be_spurious_and_undoes_it) {
         send_one(i * MS);
     ack(108 * MS, 2, 7); /* 0 and 1 lost by count */
     CHECK_EQ(h.lost_count, 2);
-    CHECK_EQ(h.sent.lost, 2000);
+    CHECK_EQ(h.flight.lost, 2000);
     ack_two(109 * MS, 2, 7, 0, 0);
     CHECK_EQ(h.event.late_packets, 1);
     CHECK(!h.event.undo);
@@ -372,7 +372,7 @@ TEST(a_refused_mtu_probe_never_was) {
     CHECK_EQ(deadline(), SRM_TIME_NEVER);
     srm_sent_probe_refused(&h.sent, 108 * MS, 60000);
     send_flags(110 * MS, 60000, SRM_SENT_ELICITING | SRM_SENT_MTU_PROBE); /* alone, and before an old path */
-    srm_sent_reset(&h.sent);
+    srm_sent_move(&h.sent, &h.flight, false);
     srm_sent_probe_refused(&h.sent, 111 * MS, 60000);
     CHECK(h.sent.in_flight == 0 && h.sent.eliciting == 0);
     CHECK_EQ(deadline(), SRM_TIME_NEVER);

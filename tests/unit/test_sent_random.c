@@ -229,6 +229,7 @@ static void model_new_path(void) {
 
 typedef struct link {
     srm_sent sent;
+    srm_flight flight;
     srm_rtt rtt;
     srm_acks acks;
     network there, back;
@@ -244,7 +245,7 @@ static void link_init(link_state *l, uint64_t seed) {
     m = (model){.steps = 1};
     *l = (link_state){.seed = seed, .now = SRM_SECOND, .loss = seed % 4 * 7, .reorder = seed / 4 % 4 * 10};
     l->one_way = (srm_time)(1 + seed % 5 * 15) * MS;
-    srm_sent_init(&l->sent);
+    srm_sent_init(&l->sent, &l->flight);
     srm_rtt_init(&l->rtt, SRM_RTT_INITIAL, 5 * MS);
     srm_acks_init(&l->acks, 5 * MS);
     l->there.items = malloc(FLYING_MAX * sizeof(flying));
@@ -420,7 +421,7 @@ static void one_step(link_state *l) {
     if (m.packet_count < PACKETS && chance(l, 90))
         send_packet(l);
     if (chance(l, 1) && chance(l, 10)) {
-        srm_sent_reset(&l->sent);
+        srm_sent_move(&l->sent, &l->flight, false);
         srm_rtt_reset(&l->rtt);
         model_new_path();
     }
@@ -538,11 +539,13 @@ static void count_frame(void *context, const srm_sent_frame *frame) {
  * lost (0: none). Prints nanoseconds a packet for both halves together. */
 static void measure(uint64_t packets, uint64_t window, uint64_t lose, const char *what) {
     srm_sent sent;
+    srm_flight flight;
     srm_rtt rtt;
     srm_acks acks;
     uint64_t reported = 0, seed = 99, arrived = 0;
     const srm_sent_sink counter = {count_frame, count_frame, &reported};
-    srm_sent_init(&sent);
+    memset(&flight, 0, sizeof flight);
+    srm_sent_init(&sent, &flight);
     srm_acks_init(&acks, 5 * MS);
     srm_rtt_init(&rtt, SRM_RTT_INITIAL, 5 * MS);
     clock_t start = clock();

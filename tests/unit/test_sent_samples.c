@@ -46,7 +46,7 @@ TEST(an_interval_shorter_than_the_rtt_makes_no_rate) {
 TEST(app_limited_packets_are_marked_until_they_are_delivered) {
     host_init(20 * MS);
     send_one(0);
-    srm_sent_app_limited(&h.sent);
+    srm_sent_app_limited(&h.sent, true);
     send_one(1 * MS);
     send_one(1 * MS);
     ack(20 * MS, 0, 0);
@@ -60,7 +60,7 @@ TEST(app_limited_packets_are_marked_until_they_are_delivered) {
     CHECK(h.event.sample.acked_state.app_limited);
     ack(42 * MS, 4, 4);
     CHECK(!h.event.sample.rate_app_limited);
-    srm_sent_app_limited(&h.sent); /* with nothing in flight or delivered it counts too */
+    srm_sent_app_limited(&h.sent, true); /* with nothing in flight or delivered it counts too */
     CHECK(h.sent.app_limited_until > 0);
     srm_sent_fini(&h.sent);
 }
@@ -136,7 +136,7 @@ TEST(packets_of_an_old_path_say_nothing_about_the_new_one) {
     host_init(20 * MS);
     for (int i = 0; i < 6; i++)
         send_one(i * MS);
-    srm_sent_reset(&h.sent);
+    srm_sent_move(&h.sent, &h.flight, false);
     srm_rtt_reset(&h.rtt);
     CHECK_EQ(h.sent.in_flight, 0);
     CHECK_EQ(h.sent.eliciting, 6);
