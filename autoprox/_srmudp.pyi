@@ -175,6 +175,12 @@ class Endpoint:
         Messages stay with their Connection; a run of them is one event with their count.
         """
 
+    def linger(self, limit: int, /) -> list[tuple[Any, ...]] | None:
+        """The same for an answer that is expected at once: waits for it without sleeping, for at most 50 µs.
+
+        None: none is expected, or came.
+        """
+
     def rest(self) -> None:
         """The loop has run: there may be sent and received again."""
 

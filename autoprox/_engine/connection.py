@@ -198,6 +198,8 @@ class Connection:
                 return taken
             if self._has_ended:
                 raise self._end_error()
+            if self._endpoint._linger():
+                continue
             try:
                 await self._wait(self._receivers)
             except BaseException:

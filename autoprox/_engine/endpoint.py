@@ -12,7 +12,7 @@ import unicodedata
 import warnings
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Generator
+from collections.abc import AsyncIterator, Awaitable, Generator, Sized
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -44,7 +44,7 @@ class Endpoint:
 
     __slots__ = (
         "__weakref__", "_anchors", "_arriving", "_batch", "_connections", "_dead", "_fd", "_handle", "_listeners", "_local", "_loop",
-        "config",
+        "_ready", "config",
     )  # fmt: skip
 
     config: Config
@@ -62,6 +62,9 @@ class Endpoint:
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self._dead: str | None = None
+        self._ready: Sized = getattr(
+            loop, "_ready", ()
+        )  # what asyncio's own loop will run next; others don't say
         _living.add(self)
         loop.add_reader(self._fd, _on_readable, weakref.ref(self), self._anchors)
 
@@ -243,9 +246,26 @@ class Endpoint:
     # ---- From the engine ---------------------------------------------------------------------------------------------
 
     def _take_events(self) -> None:
-        """Handles what waits. An exception that is the loop's business (KeyboardInterrupt) loses none of it."""
+        """Handles what waits."""
+        self._handle_events(self._handle.poll(_EVENTS_AT_ONCE))
+
+    def _linger(self) -> bool:
+        """Handles what a near peer answers at once, if it does: to sleep and wake up would take longer.
+
+        Never while the loop has other work that is ready.
+        """
+        if self._ready:
+            return False
+        events = self._handle.linger(_EVENTS_AT_ONCE)
+        if events is None:
+            return False
+        self._handle_events(events)
+        return True
+
+    def _handle_events(self, events: list[tuple[Any, ...]]) -> None:
+        """An exception that is the loop's business (KeyboardInterrupt) loses none of them."""
         batch = self._batch
-        batch.extend(self._handle.poll(_EVENTS_AT_ONCE))
+        batch.extend(events)
         try:
             while batch:
                 event = batch.popleft()

@@ -39,6 +39,7 @@
  * SRM_PY_TURN_COST more than it has. 64 small messages, or about 1 MiB. */
 #define SRM_PY_TURN ((int64_t)1 << 20)
 #define SRM_PY_TURN_COST ((int64_t)1 << 14)
+#define SRM_PY_TURN_LINGERS 16 /* so often is an answer waited for within one turn */
 
 /* From this size on messages are copied without the GIL: for less, letting it go costs more than it gives. */
 #define SRM_PY_LARGE_COPY ((size_t)256 << 10)
@@ -113,6 +114,8 @@ void srm_py_free_instance(PyObject *self);
 extern PyType_Spec srm_py_endpoint_spec;
 /* Endpoint.poll(limit). */
 PyObject *srm_py_poll(PyObject *self, PyObject *argument);
+/* The same for events that come at once, where a near peer is expected to answer; None: none. */
+PyObject *srm_py_linger(PyObject *self, PyObject *argument);
 
 /* ---- connection.c ---- */
 

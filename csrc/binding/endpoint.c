@@ -254,6 +254,11 @@ static PyMethodDef methods[] = {
      "Takes up to `limit` waiting events: a list of (Connection, kind, ...), in the order things happened. "
      "Messages\n"
      "stay with their Connection; a run of them is one event with their count."},
+    {"linger", srm_py_linger, METH_O,
+     "linger($self, limit, /)\n--\n\n"
+     "The same for an answer that is expected at once: waits for it without sleeping, for at most 50 us. "
+     "None: "
+     "none is\nexpected, or came."},
     {"rest", endpoint_rest, METH_NOARGS,
      "rest($self, /)\n--\n\nThe loop has run: there may be sent and received again."},
     {"fileno", endpoint_fileno, METH_NOARGS,

@@ -133,15 +133,10 @@ static bool add(srm_batch *batch, const srmudp_event *event) {
     return append(batch, describe(batch, (PyObject *)from, event));
 }
 
-PyObject *srm_py_poll(PyObject *self, PyObject *argument) {
-    endpoint_object *endpoint = (endpoint_object *)self;
-    uint32_t limit;
-    if (!srm_py_u32(argument, &limit))
-        return NULL;
+static PyObject *take_events(endpoint_object *endpoint, uint32_t limit) {
     srm_batch batch = {.endpoint = endpoint, .list = PyList_New(0)};
     if (batch.list == NULL)
         return NULL;
-    endpoint->turn = SRM_PY_TURN;
     bool added = true;
     srmudp_event event;
     /* Collecting garbage in between may close the endpoint. */
@@ -152,4 +147,29 @@ PyObject *srm_py_poll(PyObject *self, PyObject *argument) {
     if (!added)
         Py_CLEAR(batch.list);
     return batch.list;
+}
+
+PyObject *srm_py_poll(PyObject *self, PyObject *argument) {
+    endpoint_object *endpoint = (endpoint_object *)self;
+    uint32_t limit;
+    if (!srm_py_u32(argument, &limit))
+        return NULL;
+    endpoint->turn = SRM_PY_TURN;
+    return take_events(endpoint, limit);
+}
+
+/* Costs a part of the turn, so that what else the loop has to do is not kept waiting for long. */
+PyObject *srm_py_linger(PyObject *self, PyObject *argument) {
+    endpoint_object *endpoint = (endpoint_object *)self;
+    srmudp_endpoint *engine = endpoint->engine;
+    uint32_t limit;
+    if (!srm_py_u32(argument, &limit))
+        return NULL;
+    if (engine == NULL || endpoint->turn <= 0 || !srmudp_endpoint_expects(engine))
+        Py_RETURN_NONE;
+    endpoint->turn -= SRM_PY_TURN / SRM_PY_TURN_LINGERS;
+    bool came;
+    Py_BEGIN_ALLOW_THREADS came = srmudp_endpoint_linger(engine);
+    Py_END_ALLOW_THREADS if (!came) Py_RETURN_NONE;
+    return take_events(endpoint, limit);
 }

@@ -106,6 +106,15 @@ bool srmudp_endpoint_next_event(srmudp_endpoint *endpoint, srmudp_event *out) {
     return false;
 }
 
+bool srmudp_endpoint_expects(srmudp_endpoint *endpoint) {
+    return srm_endpoint_usable(endpoint) && endpoint->ready.read >= 0 &&
+           srm_direct_expects(&endpoint->engine);
+}
+
+bool srmudp_endpoint_linger(srmudp_endpoint *endpoint) {
+    return srm_endpoint_usable(endpoint) && endpoint->ready.read >= 0 && srm_direct_linger(&endpoint->engine);
+}
+
 bool srmudp_endpoint_wait(srmudp_endpoint *endpoint, int timeout) {
     if (!srm_endpoint_usable(endpoint) || endpoint->ready.read < 0)
         return false;

@@ -265,15 +265,24 @@ void srm_direct_look(srm_engine *engine) {
     }
 }
 
+/* What wakes the application: events, and datagrams on lent sockets. */
+typedef struct srm_watched {
+    struct pollfd fds[3];
+    nfds_t count;
+} srm_watched;
+
+static srm_watched watched_by(const srm_engine *engine, bool lent) {
+    srm_watched w = {.fds = {{.fd = engine->endpoint->ready.read, .events = POLLIN}}, .count = 1};
+    for (size_t i = 0; lent && i < engine->udp.count; i++)
+        w.fds[w.count++] = (struct pollfd){.fd = engine->udp.sockets[i].fd, .events = POLLIN};
+    return w;
+}
+
 /* Gives way to whoever needs the processor, the peer perhaps. True: something came. */
-static bool spin(srm_direct *direct, struct pollfd *fds, nfds_t count) {
-    if (direct->asleep > 0) {
-        direct->asleep--;
-        return false;
-    }
-    srm_time until = srm_clock_now() + SRM_DIRECT_SPIN;
+static bool spin(srm_direct *direct, srm_watched *w, srm_time limit) {
+    srm_time until = srm_clock_now() + limit;
     do {
-        if (poll(fds, count, 0) != 0) {
+        if (poll(w->fds, w->count, 0) != 0) {
             direct->in_vain = 0;
             return true;
         }
@@ -284,14 +293,25 @@ static bool spin(srm_direct *direct, struct pollfd *fds, nfds_t count) {
     return false;
 }
 
-bool srm_direct_wait(srm_engine *engine, int timeout) {
-    struct pollfd fds[3] = {{.fd = engine->endpoint->ready.read, .events = POLLIN}};
-    nfds_t count = 1;
-    bool lent = is_lent(&engine->direct);
-    for (size_t i = 0; lent && i < engine->udp.count; i++)
-        fds[count++] = (struct pollfd){.fd = engine->udp.sockets[i].fd, .events = POLLIN};
-    if (lent && timeout != 0 && spin(&engine->direct, fds, count))
+bool srm_direct_expects(srm_engine *engine) {
+    srm_direct *direct = &engine->direct;
+    if (!is_lent(direct))
+        return false;
+    if (direct->asleep == 0)
         return true;
-    int ready = poll(fds, count, timeout);
+    direct->asleep--;
+    return false;
+}
+
+bool srm_direct_linger(srm_engine *engine) {
+    srm_watched w = watched_by(engine, true);
+    return spin(&engine->direct, &w, SRM_DIRECT_LINGER);
+}
+
+bool srm_direct_wait(srm_engine *engine, int timeout) {
+    srm_watched w = watched_by(engine, is_lent(&engine->direct));
+    if (timeout != 0 && srm_direct_expects(engine) && spin(&engine->direct, &w, SRM_DIRECT_SPIN))
+        return true;
+    int ready = poll(w.fds, w.count, timeout);
     return ready > 0 || (ready < 0 && errno == EINTR);
 }

@@ -43,7 +43,8 @@ typedef struct srm_engine srm_engine;
 #define SRM_DIRECT_ANSWER 8192                 /* bytes received in one visit; more is a stream */
 #define SRM_DIRECT_DOUBT 64 /* at most so many messages without a loan after one that was for nothing */
 
-#define SRM_DIRECT_SPIN (100 * SRM_MICROSECOND) /* waited without sleeping for what comes to lent sockets */
+#define SRM_DIRECT_SPIN (100 * SRM_MICROSECOND)  /* waited without sleeping for what comes to lent sockets */
+#define SRM_DIRECT_LINGER (50 * SRM_MICROSECOND) /* the same in an event loop, which has other work */
 
 typedef struct srm_direct {
     bool possible; /* never changes once the thread runs */
@@ -93,5 +94,10 @@ void srm_direct_look(srm_engine *engine);
  * waking a processor takes longer. Asks the sockets themselves, for a wake-up by way of an epoll costs more:
  * the scheduler isn't told that whoever wakes is about to sleep. */
 bool srm_direct_wait(srm_engine *engine, int timeout);
+/* Whether an answer may be here at once: sockets are lent, and waiting for that was not in vain lately. Each
+ * call that is true, or for which it is only too soon, counts as one wait. */
+bool srm_direct_expects(srm_engine *engine);
+/* After that: waits for it, for up to SRM_DIRECT_LINGER, without sleeping. False: nothing came. */
+bool srm_direct_linger(srm_engine *engine);
 
 #endif

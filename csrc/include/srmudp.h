@@ -169,6 +169,14 @@ SRMUDP_API int srmudp_endpoint_fd(const srmudp_endpoint *endpoint);
  * False at once when the configuration has `on_ready`. */
 SRMUDP_API bool srmudp_endpoint_wait(srmudp_endpoint *endpoint, int timeout);
 
+/* For a program in an event loop that has nothing to do but for an answer. Whether that may be here at once:
+ * a small message went to a peer whose shortest round trip is below 1 ms, and lingering was not in vain lately
+ * (a miss lets twice as many waits pass as the one before did, up to 31). */
+SRMUDP_API bool srmudp_endpoint_expects(srmudp_endpoint *endpoint);
+/* When it is expected: waits for it without sleeping, for up to 50 us, which is less than the loop would take
+ * to sleep and wake up. True: call next_event, as after srmudp_endpoint_wait. */
+SRMUDP_API bool srmudp_endpoint_linger(srmudp_endpoint *endpoint);
+
 /* Ends the engine's thread and frees the endpoint. Connections that are open tell their peer once, best
  * effort, without waiting (close them first to deliver what was sent). All handles of the endpoint are
  * invalid afterwards except messages the caller owns. Not from on_ready. */

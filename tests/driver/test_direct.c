@@ -162,6 +162,38 @@ TEST(loans_come_and_go_and_nothing_is_lost) {
     free_pair();
 }
 
+TEST(what_is_expected_is_waited_for) {
+    connect_pair();
+    CHECK(!srmudp_endpoint_expects(a->endpoint)); /* nothing was asked */
+    play(50);
+    CHECK_EQ(srmudp_connection_send_bytes(x->connection, "ball", 4, 0, 0, NULL), SRMUDP_OK);
+    CHECK(srmudp_endpoint_expects(a->endpoint));
+    CHECK_EQ(srmudp_connection_send_bytes(y->connection, "ball", 4, 0, 0, NULL), SRMUDP_OK);
+    CHECK(srmudp_endpoint_linger(a->endpoint));
+    UNTIL(rounds >= 52 && y->messages == 51);
+    free_pair();
+}
+
+/* Nobody answers: the time that is lost doesn't add up. */
+TEST(what_does_not_come_is_seldom_waited_for) {
+    enum { WAITS = 400 };
+    connect_pair();
+    play(50);
+    int lingered = 0, came = 0;
+    for (int i = 0; i < WAITS; i++) {
+        CHECK_EQ(srmudp_connection_send_bytes(x->connection, "ball", 4, 0, 0, NULL), SRMUDP_OK);
+        if (!srmudp_endpoint_expects(a->endpoint))
+            continue;
+        lingered++;
+        came += srmudp_endpoint_linger(a->endpoint); /* acknowledgements may */
+    }
+    CHECK(lingered > 0);
+    CHECK(lingered - came < WAITS / 16);
+    y->on_message = NULL;
+    UNTIL(y->messages == 50 + WAITS);
+    free_pair();
+}
+
 static void send_in_child(void) {
     pid_t child = fork();
     if (child == 0) { /* without forget: not even a careless one may send */
