@@ -233,7 +233,7 @@ static void on_hello(srm_endpoint *endpoint, srm_time now, const srm_hello_messa
     if (meet_hello(endpoint, now, hello, datagram.size, from, pair))
         endpoint->stats.dropped_budget += !wait_in_lobby(endpoint, now, datagram, from, srm_prefix64(pair));
     else
-        srm_lobby_leave(&endpoint->lobby, srm_guess_source_id(from), srm_prefix64(pair));
+        srm_lobby_leave(&endpoint->lobby, srm_prefix64(pair));
 }
 
 /* A guest's turn: as if it came now. It keeps its place if there still is no budget. */
@@ -247,7 +247,7 @@ static void admit(srm_endpoint *endpoint, srm_time now, const srm_lobby_guest *g
     hello.tx_seq = 0; /* the time it waited is not the path's */
     hello_pair(endpoint, &hello, pair);
     if (!meet_hello(endpoint, now, &hello, guest->size, &from, pair))
-        srm_lobby_leave(&endpoint->lobby, srm_guess_source_id(&from), srm_prefix64(pair));
+        srm_lobby_leave(&endpoint->lobby, srm_prefix64(pair));
 }
 
 static void on_reply(srm_endpoint *endpoint, srm_time now, const srm_hello_message *reply, srm_span datagram,

@@ -47,7 +47,8 @@ static bool add(srm_lobby *lobby, srm_time now, uint64_t source, uint64_t name, 
     srm_lobby_guest *guest = queue != NULL ? malloc(sizeof *guest + datagram.size) : NULL;
     if (guest == NULL)
         return false;
-    *guest = (srm_lobby_guest){.name = name, .heard = now, .from = *from, .size = datagram.size};
+    *guest =
+        (srm_lobby_guest){.source = source, .name = name, .heard = now, .from = *from, .size = datagram.size};
     memcpy(guest->data, datagram.data, datagram.size);
     if (!srm_table_add(&lobby->names, name, guest)) {
         free(guest);
@@ -68,16 +69,16 @@ bool srm_lobby_enter(srm_lobby *lobby, srm_time now, uint64_t source, uint64_t n
     if (guest == NULL)
         return add(lobby, now, source, name, from, datagram);
     guest->heard = now;
-    if (guest->size == datagram.size) {
+    if (guest->size == datagram.size && guest->source == source) {
         memcpy(guest->data, datagram.data, datagram.size);
         guest->from = *from;
     }
     return true;
 }
 
-void srm_lobby_leave(srm_lobby *lobby, uint64_t source, uint64_t name) {
+void srm_lobby_leave(srm_lobby *lobby, uint64_t name) {
     const srm_lobby_guest *guest = lobby->count > 0 ? srm_table_find(&lobby->names, name) : NULL;
-    srm_lobby_queue *queue = guest != NULL ? queue_of(lobby, source) : NULL;
+    srm_lobby_queue *queue = guest != NULL ? queue_of(lobby, guest->source) : NULL;
     if (queue == NULL)
         return;
     for (srm_lobby_guest **link = &queue->first; *link != NULL; link = &(*link)->next)

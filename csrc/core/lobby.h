@@ -23,7 +23,8 @@
 
 typedef struct srm_lobby_guest {
     struct srm_lobby_guest *next;
-    uint64_t name; /* a keyed hash of all that is authenticated of the HELLO */
+    uint64_t source; /* in whose queue it waits */
+    uint64_t name;   /* a keyed hash of all that is authenticated of the HELLO */
     srm_time heard;
     srmudp_address from;
     size_t size;
@@ -51,11 +52,12 @@ void srm_lobby_init(srm_lobby *lobby);
 void srm_lobby_fini(srm_lobby *lobby);
 
 /* A HELLO from that source (srm_guess_source_id) waits, or is heard again and keeps its place with the bytes
- * it has now. The datagram is copied. False: no room, too long, or no memory. */
+ * it has now; from another source it only counts as heard. The datagram is copied. False: no room, too long,
+ * or no memory. */
 bool srm_lobby_enter(srm_lobby *lobby, srm_time now, uint64_t source, uint64_t name,
                      const srmudp_address *from, srm_span datagram);
 /* It was answered, or is not wanted any more; nothing happens when it isn't there. */
-void srm_lobby_leave(srm_lobby *lobby, uint64_t source, uint64_t name);
+void srm_lobby_leave(srm_lobby *lobby, uint64_t name);
 
 /* Who has waited longest of that source; NULL: nobody. Valid until the lobby changes. */
 const srm_lobby_guest *srm_lobby_first(srm_lobby *lobby, srm_time now, uint64_t source);

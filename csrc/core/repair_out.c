@@ -31,6 +31,7 @@ void srm_repair_out_on_event(srm_repair_out *out, srm_time now, uint64_t acked, 
     double packets = (double)(acked + lost);
     if (packets <= 0)
         return;
+    out->heard += acked + lost;
     double weight = packets < LOSS_MEMORY ? packets / LOSS_MEMORY : 1;
     out->loss += ((double)lost / packets - out->loss) * weight;
     if (lost > 0)
@@ -38,7 +39,8 @@ void srm_repair_out_on_event(srm_repair_out *out, srm_time now, uint64_t acked, 
 }
 
 bool srm_repair_out_active(const srm_repair_out *out, srm_time now) {
-    return out->lost_at != SRM_TIME_NEVER && now - out->lost_at <= SRM_REPAIR_MEMORY;
+    return out->heard < SRM_REPAIR_TRIAL ||
+           (out->lost_at != SRM_TIME_NEVER && now - out->lost_at <= SRM_REPAIR_MEMORY);
 }
 
 /* ---- The window ---- */

@@ -9,8 +9,8 @@
  * Each small message pays for one repair, which rides on the next packet, or goes in one of its own when none
  * followed in time. A repair covers the newest messages of its channel that nobody acknowledged: any one of
  * those that are lost, whichever it is. Where nothing follows a message, it pays once more; where the path
- * loses much, each pays twice. Where nothing was lost for SRM_REPAIR_MEMORY, nothing is sent or kept. Repairs
- * have a budget of bytes, so that a flood of small messages isn't multiplied. Belongs to a link; the messages
+ * loses much, each pays twice. Where nothing was lost for SRM_REPAIR_MEMORY, nothing is sent or kept, except at
+ * first: a path is taken for a lossy one until SRM_REPAIR_TRIAL packets have told. Repairs have a budget of bytes, so that a flood of small messages isn't multiplied. Belongs to a link; the messages
  * stay in the outbox.
  */
 #ifndef SRM_REPAIR_OUT_H
@@ -25,6 +25,7 @@
 #define SRM_REPAIR_RATE_SHARE 16               /* else this part of the pacing rate, if that is more */
 #define SRM_REPAIR_BURST ((uint64_t)32768)     /* bytes */
 #define SRM_REPAIR_MEMORY (30 * SRM_SECOND)    /* a loss is remembered so long */
+#define SRM_REPAIR_TRIAL 128                   /* packets until a new path's silence about losses counts */
 #define SRM_REPAIR_WAIT_MIN SRM_MILLISECOND    /* for a packet to ride on; else an eighth of the RTT … */
 #define SRM_REPAIR_WAIT_MAX (10 * SRM_MILLISECOND) /* … up to this */
 
@@ -46,6 +47,7 @@ typedef struct srm_repair_out {
     uint8_t index;    /* of the next REPAIR frame */
     double loss;      /* share of packets, over the last some hundred */
     srm_time lost_at; /* SRM_TIME_NEVER: nothing ever was */
+    uint64_t heard;   /* packets that arrived or were lost */
     uint64_t tokens;  /* bytes */
     srm_time filled;
 } srm_repair_out;

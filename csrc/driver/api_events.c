@@ -98,7 +98,8 @@ static bool deliver(srm_message *node, srmudp_event *out) {
 }
 
 bool srmudp_endpoint_next_event(srmudp_endpoint *endpoint, srmudp_event *out) {
-    if (endpoint->forgotten)
+    if (!srm_endpoint_usable(
+            endpoint)) /* a fork's copy: the events, and who is told of them, are the parent's */
         return false;
     for (srm_message *node; (node = fetch(endpoint)) != NULL;)
         if (deliver(node, out))

@@ -23,7 +23,8 @@ static bool control(int epoll, int operation, int fd, uint32_t events) {
 /* libuv keeps the socket in its set and doesn't know that the kernel says nothing of it for a while. */
 static bool set_polled_by_loop(srm_engine *engine, size_t index, bool polled) {
     int loop = uv_backend_fd(&engine->loop), fd = engine->udp.sockets[index].fd;
-    return control(loop, EPOLL_CTL_MOD, fd, polled ? EPOLLIN : 0);
+    uint32_t wanted = EPOLLIN | (engine->asked == &engine->udp.sockets[index] ? EPOLLOUT : 0);
+    return control(loop, EPOLL_CTL_MOD, fd, polled ? wanted : 0);
 }
 
 static bool set_polled_by_application(srm_engine *engine, size_t index, bool polled) {
@@ -147,16 +148,16 @@ static void lend(srm_engine *engine, srm_time now) {
         return;
     set_lent(direct, true);
     direct->answered = false;
-    direct->visited = true;
+    direct->looked = true;
     direct->look_at = now + SRM_DIRECT_WATCH;
 }
 
 srm_time srm_direct_watch(srm_engine *engine, srm_time now) {
     srm_direct *direct = &engine->direct;
     if (is_lent(direct) && direct->look_at <= now) {
-        if (!direct->visited)
+        if (!direct->looked)
             srm_direct_take_back(engine);
-        direct->visited = false;
+        direct->looked = false;
         direct->look_at = now + SRM_DIRECT_WATCH;
     }
     return is_lent(direct) ? direct->look_at : SRM_TIME_NEVER;
@@ -179,10 +180,7 @@ void srm_direct_let_go(srm_engine *engine) {
 /* The application's thread. False: the engine is awake, or about to be. */
 static bool begin_visit(srm_engine *engine) {
     /* A forked child must not send: numbers of packets would be used twice. */
-    if (!srm_endpoint_usable(engine->endpoint) || pthread_mutex_trylock(&engine->direct.lock) != 0)
-        return false;
-    engine->direct.visited = true;
-    return true;
+    return srm_endpoint_usable(engine->endpoint) && pthread_mutex_trylock(&engine->direct.lock) == 0;
 }
 
 /* Leaves the engine as its own thread would: asleep, with its timer set; or wakes it for what is left.
@@ -250,6 +248,7 @@ void srm_direct_look(srm_engine *engine) {
     if (!is_lent(direct) || !begin_visit(engine))
         return;
     size_t bytes = 0;
+    direct->looked = true;
     for (size_t i = 0; is_lent(direct) && i < engine->udp.count; i++)
         (void)srm_engine_receive(engine, i, &bytes);
     direct->answered |= bytes > 0;

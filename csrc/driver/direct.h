@@ -37,7 +37,7 @@ typedef struct srm_engine srm_engine;
 
 #define SRM_DIRECT_MESSAGE 4096                /* bytes; a larger message is for the engine */
 #define SRM_DIRECT_NEAR SRM_MILLISECOND        /* shortest round trip: below it, sockets are lent */
-#define SRM_DIRECT_WATCH (4 * SRM_MILLISECOND) /* without a visit for once to twice that, the loan ends */
+#define SRM_DIRECT_WATCH (4 * SRM_MILLISECOND) /* nobody reads for once to twice that: the loan ends */
 #define SRM_DIRECT_CLOSE (5 * SRM_MICROSECOND) /* a message follows another closely */
 #define SRM_DIRECT_ROW 2                       /* more that follow each other closely are a stream */
 #define SRM_DIRECT_ANSWER 8192                 /* bytes received in one visit; more is a stream */
@@ -61,7 +61,7 @@ typedef struct srm_direct {
     /* Under the lock; `lent` is also read without it, by the application, who alone sets it. */
     pthread_mutex_t lock;
     _Atomic bool lent;
-    bool visited;         /* since the engine looked last */
+    bool looked;          /* the application, for what came, since the engine looked last */
     bool answered;        /* something came in during this loan */
     unsigned doubt, wait; /* loans that were for nothing: messages to let pass, and those still to pass */
     srm_time look_at;

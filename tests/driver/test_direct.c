@@ -162,6 +162,26 @@ TEST(loans_come_and_go_and_nothing_is_lost) {
     free_pair();
 }
 
+/* Sending is no reason to leave the sockets to the application: it may not come for what they bring. */
+TEST(who_only_sends_is_acknowledged_all_the_same) {
+    enum { MESSAGES = 200 };
+    struct timespec pause = {.tv_nsec = 2 * 1000 * 1000}; /* less than SRM_DIRECT_WATCH */
+    connect_pair();
+    play(50);
+    y->on_message = NULL;
+    srmudp_stats before, after;
+    CHECK(srmudp_connection_stats(x->connection, &before));
+    for (uint64_t i = 0; i < MESSAGES; i++) {
+        host_send(x, 200, 0, i);
+        nanosleep(&pause, NULL); /* the application is busy elsewhere */
+    }
+    CHECK(srmudp_connection_stats(x->connection, &after));
+    CHECK(after.packets_received - before.packets_received > MESSAGES / 10);
+    CHECK(after.bytes_in_flight < 10000);
+    UNTIL(y->messages == 50 + MESSAGES);
+    free_pair();
+}
+
 TEST(what_is_expected_is_waited_for) {
     connect_pair();
     CHECK(!srmudp_endpoint_expects(a->endpoint)); /* nothing was asked */
@@ -214,6 +234,27 @@ TEST(a_forked_child_takes_no_turn) {
     host_settle(50);
     CHECK_EQ(rounds, 5 * CHILDREN);
     CHECK_EQ(y->messages, 5 * CHILDREN);
+    free_pair();
+}
+
+/* The descriptor is the parent's as well. */
+TEST(a_forked_child_takes_no_events) {
+    enum { MESSAGES = 20 };
+    connect_pair();
+    x->on_message = NULL;
+    for (uint64_t i = 0; i < MESSAGES; i++)
+        host_send(y, 100, 0, i);
+    struct pollfd wait = {.fd = srmudp_endpoint_fd(a->endpoint), .events = POLLIN};
+    CHECK_EQ(poll(&wait, 1, HOST_WAIT), 1);
+    pid_t child = fork();
+    srmudp_event event;
+    if (child == 0)
+        _exit(srmudp_endpoint_next_event(a->endpoint, &event) ? 1 : 0);
+    int status;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK_EQ(status, 0);
+    CHECK_EQ(poll(&wait, 1, 0), 1);
+    UNTIL(x->messages == MESSAGES);
     free_pair();
 }
 

@@ -28,7 +28,7 @@ TEST(an_empty_one_has_nobody) {
     srm_lobby_init(&lobby);
     CHECK_EQ(first(NOW, 1), 0);
     CHECK_EQ(next(NOW), 0);
-    srm_lobby_leave(&lobby, 1, 1);
+    srm_lobby_leave(&lobby, 1);
     srm_lobby_expire(&lobby, NOW);
     CHECK_EQ(lobby.count, 0);
     srm_lobby_fini(&lobby);
@@ -40,9 +40,9 @@ TEST(who_came_first_is_first_of_its_source) {
         CHECK(enter(NOW, name % 2, name));
     CHECK_EQ(first(NOW, 1), 1);
     CHECK_EQ(first(NOW, 0), 2);
-    srm_lobby_leave(&lobby, 1, 1);
+    srm_lobby_leave(&lobby, 1);
     CHECK_EQ(first(NOW, 1), 3);
-    srm_lobby_leave(&lobby, 1, 3);
+    srm_lobby_leave(&lobby, 3);
     CHECK_EQ(first(NOW, 1), 0);
     CHECK(enter(NOW, 1, 5));
     CHECK_EQ(first(NOW, 1), 5);
@@ -55,13 +55,13 @@ TEST(the_middle_and_the_last_may_leave) {
     srm_lobby_init(&lobby);
     for (uint64_t name = 1; name <= 4; name++)
         CHECK(enter(NOW, 7, name));
-    srm_lobby_leave(&lobby, 7, 2);
-    srm_lobby_leave(&lobby, 7, 4);
+    srm_lobby_leave(&lobby, 2);
+    srm_lobby_leave(&lobby, 4);
     CHECK(enter(NOW, 7, 9));
     const uint64_t left[] = {1, 3, 9};
     for (size_t i = 0; i < SRM_COUNT_OF(left); i++) {
         CHECK_EQ(first(NOW, 7), left[i]);
-        srm_lobby_leave(&lobby, 7, left[i]);
+        srm_lobby_leave(&lobby, left[i]);
     }
     CHECK_EQ(lobby.count, 0);
     srm_lobby_fini(&lobby);
@@ -116,7 +116,7 @@ TEST(guests_are_bounded) {
         CHECK(enter(NOW, name % 3, name));
     CHECK(!enter(NOW, 1, SRM_LOBBY_GUESTS + 1));
     CHECK(enter(NOW, 1, 1)); /* who is in stays in */
-    srm_lobby_leave(&lobby, 1, 1);
+    srm_lobby_leave(&lobby, 1);
     CHECK(enter(NOW, 1, SRM_LOBBY_GUESTS + 1));
     CHECK_EQ(lobby.count, SRM_LOBBY_GUESTS);
     srm_lobby_fini(&lobby);
@@ -127,7 +127,7 @@ TEST(sources_are_bounded) {
     for (uint64_t source = 1; source <= SRM_LOBBY_SOURCES; source++)
         CHECK(enter(NOW, source, source));
     CHECK(!enter(NOW, 1000, 1000));
-    srm_lobby_leave(&lobby, 5, 5);
+    srm_lobby_leave(&lobby, 5);
     CHECK(enter(NOW, 1000, 1000));
     CHECK_EQ(first(NOW, 1000), 1000);
     CHECK_EQ(first(NOW, 5), 0);
@@ -141,6 +141,20 @@ TEST(a_long_hello_does_not_wait) {
     CHECK(srm_lobby_enter(&lobby, NOW, 1, 1, &from, srm_span_of(bytes, SRM_LOBBY_GUEST_MAX)));
     CHECK(enter(NOW, 1, 1)); /* of another length: the old bytes stay */
     CHECK_EQ(srm_lobby_first(&lobby, NOW, 1)->size, SRM_LOBBY_GUEST_MAX);
+    srm_lobby_fini(&lobby);
+}
+
+/* The same HELLO from elsewhere, with a cookie of its own: it may not hide who is at the head of a queue. */
+TEST(heard_from_another_source_it_stays_who_it_is) {
+    static const srmudp_address elsewhere = {.ip = {9, 9, 9, 9}, .port = 9, .family = 4};
+    srm_lobby_init(&lobby);
+    CHECK(enter(NOW, 1, 77));
+    CHECK(srm_lobby_enter(&lobby, NOW, 2, 77, &elsewhere, srm_span_of(bytes, SRM_HELLO_MIN_SIZE)));
+    const srm_lobby_guest *guest = srm_lobby_first(&lobby, NOW, 1);
+    CHECK(guest != NULL && guest->from.ip[0] == 1);
+    srm_lobby_leave(&lobby, 77);
+    CHECK_EQ(lobby.count, 0);
+    CHECK_EQ(first(NOW, 1), 0);
     srm_lobby_fini(&lobby);
 }
 

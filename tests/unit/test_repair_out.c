@@ -157,6 +157,19 @@ TEST(a_packet_of_its_own_when_none_follows_in_time) {
     }
 }
 
+TEST(a_new_path_is_taken_for_a_lossy_one_until_it_has_told) {
+    srm_repair_out out;
+    srm_repair_out_init(&out, 0);
+    srm_repair_out_on_event(&out, 0, SRM_REPAIR_TRIAL - 1, 0);
+    CHECK(srm_repair_out_active(&out, 0));
+    srm_repair_out_on_event(&out, 0, 1, 0);
+    CHECK(!srm_repair_out_active(&out, 0));
+    srm_repair_out_on_event(&out, 0, 0, 1);
+    CHECK(srm_repair_out_active(&out, SRM_REPAIR_MEMORY));
+    CHECK(!srm_repair_out_active(&out, SRM_REPAIR_MEMORY + 1));
+    srm_repair_out_fini(&out);
+}
+
 TEST(the_index_goes_round_and_outlives_a_path) {
     srm_repair_out out = after_loss(95, 5);
     for (uint64_t n = 0; n <= SRM_REPAIR_INDEXES; n++) {
@@ -166,7 +179,7 @@ TEST(the_index_goes_round_and_outlives_a_path) {
     }
     srm_repair_out_reset(&out, SRM_SECOND);
     CHECK_EQ(out.index, 1);
-    CHECK(!srm_repair_out_active(&out, SRM_SECOND));
+    CHECK(out.heard == 0 && out.loss == 0 && out.lost_at == SRM_TIME_NEVER);
     srm_repair_out_fini(&out);
 }
 
