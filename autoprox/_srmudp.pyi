@@ -82,8 +82,6 @@ class Connection:
 
     owner: ReferenceType[Any] | None
     """A weak reference to the Connection of autoprox.srmudp."""
-    waiting: int
-    """Senders that wait their turn."""
     handed: bool
     """Whether messages go to a callback: receive() gives none."""
 
@@ -101,8 +99,14 @@ class Connection:
     def send_waiting(self, data: str | Buffer, channel: int, /) -> int:
         """The same for the sender whose turn it is: what it parked goes first."""
 
-    def unpark(self) -> None:
-        """Forgets the parked message."""
+    def unpark(self, channel: int, /) -> None:
+        """Forgets the channel's parked message."""
+
+    def line_up(self, channel: int, /) -> None:
+        """A sender waits for its turn on the channel: nobody overtakes it."""
+
+    def step_out(self, channel: int, /) -> None:
+        """It waits no longer."""
 
     def sent(self) -> dict[int, int]:
         """How many messages were accepted, by channel."""

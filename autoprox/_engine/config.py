@@ -85,7 +85,8 @@ class Config:
     """The largest message taken, from the application and from the peer; 1 to 1 GiB."""
     send_buffer: int = 64 * MEBIBYTE
     """What a connection accepts beyond what the peer has consumed, each message counted with 64 bytes more. An empty
-    one takes one message of any size. 64 MiB fill 5 Gbit/s at 100 ms."""
+    one takes one message of any size. The last eighth, at most 256 KiB, is for messages of up to 4 KiB, so that they
+    never wait for large ones. 64 MiB fill 5 Gbit/s at 100 ms."""
     receive_buffer: int = 64 * MEBIBYTE
     """What a connection holds that the application has not consumed, counted likewise; at least max_message_size
     + 64. The peer is never allowed to send more."""

@@ -52,7 +52,7 @@ class Connection:
     __slots__ = (
         "__weakref__", "_anchors", "_attempt", "_callbacks", "_closing", "_delivery", "_drainers", "_endpoint",
         "_fingerprint", "_handle", "_heard", "_last_try_wrong", "_listener", "_loop", "_name", "_path", "_reason",
-        "_receive_message_now", "_receive_now", "_receivers", "_remote", "_send_lock", "_send_now", "_status", "_told",
+        "_receive_message_now", "_receive_now", "_receivers", "_remote", "_send_locks", "_send_now", "_status", "_told",
         "_undelivered", "_watchers", "_writable",
     )  # fmt: skip
 
@@ -80,7 +80,7 @@ class Connection:
         self._watchers: list[asyncio.Future[None]] = []
         self._drainers: list[asyncio.Future[None]] = []
         self._writable: list[asyncio.Future[None]] = []
-        self._send_lock = asyncio.Lock()
+        self._send_locks: dict[int, asyncio.Lock] = {}
         self._send_now = handle.send
         self._receive_now = handle.receive
         self._receive_message_now = handle.receive_message
@@ -103,8 +103,8 @@ class Connection:
     async def send(self, data: Data, *, channel: int = 0) -> None:
         """Hands a message over to the engine, and returns as soon as that has it.
 
-        Waits while the send buffer is full (`Config.send_buffer`), in the order of the calls. All or nothing: cancelled,
-        nothing was sent. Before the peer is there and while RECONNECTING messages are accepted all the same.
+        Waits while the send buffer is full (`Config.send_buffer`), on each channel in the order of the calls. All or nothing:
+        cancelled, nothing was sent. Before the peer is there and while RECONNECTING messages are accepted all the same.
 
         Args:
             data: str is sent as text, anything bytes-like as binary; it is copied. Empty messages are messages.
@@ -122,12 +122,12 @@ class Connection:
     async def _send_slowly(self, code: int, data: Data, channel: int) -> None:
         """Waits for the sender's turn, the loop's turn and for room; `code` is what the first try gave."""
         handle = self._handle
-        handle.waiting += 1  # nobody overtakes from here on
+        handle.line_up(channel)
         try:
             if code > 0:
                 raise self._error_of(code)
             self._check_usable()
-            async with self._send_lock:
+            async with self._send_locks.setdefault(channel, asyncio.Lock()):
                 while code:
                     if code == _NOT_TRIED and handle.tired:
                         await self._rest()
@@ -138,10 +138,10 @@ class Connection:
                         raise self._error_of(code)
         except BaseException:
             if code == _PARKED:
-                handle.unpark()
+                handle.unpark(channel)
             raise
         finally:
-            handle.waiting -= 1
+            handle.step_out(channel)
 
     async def drain(self, timeout: float | None = None) -> None:
         """Waits until the peer's application has consumed everything sent so far.

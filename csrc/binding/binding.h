@@ -69,6 +69,8 @@ typedef struct srm_lane {
     uint64_t sent;             /* sequence of the newest message accepted */
     srm_message *first, *last; /* handed out, oldest first; `state` is 1 when it may be consumed */
     bool broken;               /* one was dropped unconsumed: nothing behind it may be consumed any more */
+    uint32_t waiting;          /* senders that wait; nobody overtakes them */
+    srm_message *parked;       /* of the first of them: refused because the send buffer was full */
 } srm_lane;
 
 struct connection_object {
@@ -79,10 +81,8 @@ struct connection_object {
     PyObject *owner;                     /* a weak reference */
     srm_message *first, *last;           /* received and not yet taken */
     Py_ssize_t pending;                  /* how many */
-    srm_message *parked;                 /* refused because the send buffer was full */
     srm_lane *lanes;                     /* by channel; grown on demand */
     size_t lane_count;
-    int waiting;          /* senders that wait their turn, counted by Python */
     bool handed;          /* messages go to a callback: receive() gives none */
     PyObject *last_stats; /* as they were at the end */
 };

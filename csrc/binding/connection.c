@@ -264,8 +264,8 @@ static int hand_over(connection_object *self, srm_message *message) {
         spend(self, size);
         return SRMUDP_OK;
     }
-    if (error == SRMUDP_AGAIN && self->parked == NULL) {
-        self->parked = message;
+    if (error == SRMUDP_AGAIN && lane->parked == NULL) {
+        lane->parked = message;
         return SRM_PY_PARKED;
     }
     srmudp_message_free(message);
@@ -302,7 +302,8 @@ static PyObject *connection_send(PyObject *object, PyObject *const *args, Py_ssi
     int channel = parse_channel(args[1]);
     if (channel < 0)
         return NULL;
-    if (self->engine == NULL || self->waiting > 0 || self->endpoint->turn <= 0)
+    const srm_lane *lane = find_lane(self, (uint8_t)channel);
+    if (self->engine == NULL || (lane != NULL && lane->waiting > 0) || self->endpoint->turn <= 0)
         return PyLong_FromLong(SRM_PY_NOT_TRIED);
     int ours = on_our_loop(self);
     if (ours < 0)
@@ -320,23 +321,50 @@ static PyObject *connection_send_waiting(PyObject *object, PyObject *const *args
     int channel = parse_channel(args[1]);
     if (channel < 0)
         return NULL;
-    srm_message *parked = self->parked;
+    srm_lane *lane = find_lane(self, (uint8_t)channel);
+    srm_message *parked = lane != NULL ? lane->parked : NULL;
     if (parked == NULL)
         return send_payload(self, args[0], channel);
-    self->parked = NULL;
+    lane->parked = NULL;
     return PyLong_FromLong(hand_over(self, parked));
 }
 
-static void free_parked(connection_object *self) {
-    if (self->parked != NULL)
-        srmudp_message_free(self->parked);
-    self->parked = NULL;
+static void free_parked(srm_lane *lane) {
+    if (lane->parked != NULL)
+        srmudp_message_free(lane->parked);
+    lane->parked = NULL;
 }
 
-static PyObject *connection_unpark(PyObject *object, PyObject *unused) {
-    connection_object *self = (connection_object *)object;
-    (void)unused;
-    free_parked(self);
+/* The lane that a call with a channel is about; NULL with an exception. */
+static srm_lane *lane_of(PyObject *object, PyObject *argument) {
+    int channel = parse_channel(argument);
+    srm_lane *lane = channel >= 0 ? ensure_lane((connection_object *)object, (uint8_t)channel) : NULL;
+    if (lane == NULL && channel >= 0)
+        (void)PyErr_NoMemory();
+    return lane;
+}
+
+static PyObject *connection_unpark(PyObject *object, PyObject *channel) {
+    srm_lane *lane = lane_of(object, channel);
+    if (lane == NULL)
+        return NULL;
+    free_parked(lane);
+    Py_RETURN_NONE;
+}
+
+static PyObject *connection_line_up(PyObject *object, PyObject *channel) {
+    srm_lane *lane = lane_of(object, channel);
+    if (lane == NULL)
+        return NULL;
+    lane->waiting++;
+    Py_RETURN_NONE;
+}
+
+static PyObject *connection_step_out(PyObject *object, PyObject *channel) {
+    srm_lane *lane = lane_of(object, channel);
+    if (lane == NULL)
+        return NULL;
+    lane->waiting -= lane->waiting > 0;
     Py_RETURN_NONE;
 }
 
@@ -475,9 +503,9 @@ static void free_messages(connection_object *self) {
             next = at->next;
             srmudp_message_free(at);
         }
+        free_parked(&self->lanes[i]);
     }
     PyMem_Free(self->lanes);
-    free_parked(self);
 }
 
 static void connection_dealloc(PyObject *object) {
@@ -505,7 +533,11 @@ static PyMethodDef methods[] = {
      "send_waiting($self, data, channel, /)\n--\n\nThe same for the sender whose turn it is: what it parked "
      "goes "
      "first."},
-    {"unpark", connection_unpark, METH_NOARGS, "unpark($self, /)\n--\n\nForgets the parked message."},
+    {"unpark", connection_unpark, METH_O,
+     "unpark($self, channel, /)\n--\n\nForgets the channel's parked message."},
+    {"line_up", connection_line_up, METH_O,
+     "line_up($self, channel, /)\n--\n\nA sender waits for its turn on the channel: nobody overtakes it."},
+    {"step_out", connection_step_out, METH_O, "step_out($self, channel, /)\n--\n\nIt waits no longer."},
     {"sent", connection_sent, METH_NOARGS,
      "sent($self, /)\n--\n\nHow many messages were accepted, by channel."},
     {"receive", connection_receive, METH_NOARGS,
@@ -533,7 +565,6 @@ static PyGetSetDef attributes[] = {
 static PyMemberDef members[] = {
     {"owner", T_OBJECT, offsetof(connection_object, owner), 0,
      "A weak reference to the Connection, or None."},
-    {"waiting", T_INT, offsetof(connection_object, waiting), 0, "Senders that wait their turn."},
     {"handed", T_BOOL, offsetof(connection_object, handed), 0, "Whether messages go to a callback."},
     {NULL, 0, 0, 0, NULL},
 };

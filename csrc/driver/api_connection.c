@@ -43,7 +43,7 @@ static srmudp_error admit(srmudp_connection *connection, size_t size, uint8_t ch
     uint64_t cost = (uint64_t)size + SRM_MESSAGE_COST;
     /* A count and nothing else: see srm_engine_freed. */
     uint64_t buffered = atomic_load_explicit(&connection->buffered, memory_order_relaxed);
-    if (buffered == 0 || buffered + cost <= config->send_buffer)
+    if (buffered == 0 || buffered + cost <= srm_send_limit(config, cost))
         return has_counter(connection, channel) ? SRMUDP_OK : SRMUDP_NO_MEMORY;
     want_room(connection, cost);
     return SRMUDP_AGAIN;

@@ -115,6 +115,8 @@ void srm_engine_publish(srm_engine *engine);
 /* The core's hook. */
 void srm_engine_freed(void *context, void *handle, uint64_t cost);
 /* A message of this cost was refused: WRITABLE when it fits. */
+/* Up to which fill of the send buffer a message of this cost is taken. */
+uint64_t srm_send_limit(const srmudp_config *config, uint64_t cost);
 void srm_engine_want_room(srm_engine *engine, srmudp_connection *connection, uint64_t cost);
 
 #endif

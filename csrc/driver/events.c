@@ -1,3 +1,4 @@
+#include "../core/outbox.h"
 #include "handles.h"
 
 /* What happened, on its way from the core to the application; on the engine's thread. */
@@ -68,17 +69,24 @@ void srm_engine_publish(srm_engine *engine) {
 
 /* ---- Room in the send buffer ---- */
 
-/* Not for each message that leaves: when a quarter of the buffer is free and what was refused fits, or when
- * it is empty, so that a writer at the limit is woken four times a buffer and not for every message. */
-static bool has_room(uint64_t buffered, uint64_t wanted, uint64_t limit) {
-    uint64_t least = srm_u64_max(wanted, limit / 4);
+/* Small messages have a part of the buffer to themselves, so that they never wait behind large ones. */
+uint64_t srm_send_limit(const srmudp_config *config, uint64_t cost) {
+    uint64_t reserve = srm_u64_min(config->send_buffer / 8, SRM_SEND_RESERVE);
+    return cost <= SRM_SEND_SMALL + SRM_MESSAGE_COST ? config->send_buffer : config->send_buffer - reserve;
+}
+
+/* Not for each message that leaves: when a quarter of the buffer is free, or SRM_SEND_WAKE, and what was
+ * refused fits, or when it is empty. */
+static bool has_room(uint64_t buffered, uint64_t wanted, const srmudp_config *config) {
+    uint64_t limit = srm_send_limit(config, wanted);
+    uint64_t least = srm_u64_max(wanted, srm_u64_min(limit / 4, SRM_SEND_WAKE));
     return buffered == 0 || (buffered < limit && limit - buffered >= least);
 }
 
 static void check_room(srm_engine *engine, srmudp_connection *connection) {
     /* The application's additions until it was refused came with its node; ours are ours. */
     uint64_t buffered = atomic_load_explicit(&connection->buffered, memory_order_relaxed);
-    if (!has_room(buffered, connection->room_wanted, engine->endpoint->config.send_buffer))
+    if (!has_room(buffered, connection->room_wanted, &engine->endpoint->config))
         return;
     connection->room_wanted = 0;
     srm_engine_emit(engine, connection->own[SRM_OWN_ROOM], SRMUDP_EVENT_WRITABLE);

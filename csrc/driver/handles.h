@@ -50,6 +50,10 @@ enum {
 /* A connection's own nodes, each under way at most once. */
 enum { SRM_OWN_CLOSE, SRM_OWN_RECONNECT, SRM_OWN_RELEASE, SRM_OWN_ROOM, SRM_OWN_NODES };
 
+#define SRM_SEND_SMALL 4096                    /* bytes of a message that is small */
+#define SRM_SEND_RESERVE ((uint64_t)256 << 10) /* of the send buffer, at most, for those */
+#define SRM_SEND_WAKE ((uint64_t)1 << 20)      /* free bytes that are told of, at most */
+
 /* Keeps what two threads write on cache lines of their own. */
 #define SRM_CACHE_LINE 64
 

@@ -111,7 +111,8 @@ typedef struct srmudp_config {
     uint32_t reconnect_delay;  /* pause between tries while RECONNECTING; 1000, range 100..60000 */
     uint32_t close_timeout;    /* what close() may take by default; 5000 */
     uint32_t max_message_size; /* bytes; 16 MiB, range 1..1 GiB */
-    uint64_t send_buffer;      /* bytes accepted and not yet consumed by the peer, a connection; 64 MiB */
+    uint64_t send_buffer;      /* bytes accepted and not yet consumed by the peer, a connection; 64 MiB. The last
+                                  eighth, or 256 KiB, is for messages of up to 4 KiB */
     uint64_t receive_buffer; /* bytes received and not yet consumed, a connection; 64 MiB, >= max_message_size
                                 + 64 */
     srmudp_congestion congestion_control;

@@ -213,6 +213,29 @@ TEST(writable_means_that_what_was_refused_fits) {
     free_pair();
 }
 
+/* What must not wait goes on a channel of its own, and finds room when large messages fill the buffer. */
+TEST(a_small_message_finds_room_beside_large_ones) {
+    srmudp_config config = small_buffers();
+    config.send_buffer = 1 << 20;
+    config.receive_buffer = 4 << 20;
+    connect_pair(&config, "127.0.0.1");
+    y->hold = true;
+    static uint8_t data[50000];
+    uint64_t large = 0, small = 0;
+    while (srmudp_connection_send_bytes(x->connection, data, sizeof data, 9, 0, NULL) == SRMUDP_OK)
+        large++;
+    CHECK(large >= 17);
+    while (srmudp_connection_send_bytes(x->connection, data, 4096, 0, 0, NULL) == SRMUDP_OK)
+        small++;
+    CHECK(small >= 31 && small < 64); /* an eighth of the buffer, and what was left of the rest */
+    CHECK_EQ(srmudp_connection_send_bytes(x->connection, data, 4097, 0, 0, NULL), SRMUDP_AGAIN);
+    UNTIL(y->held_count == (int)(large + small));
+    CHECK_EQ(x->writable, 0);
+    host_consume_held(y);
+    UNTIL(x->writable == 1 && x->consumed[0] == small && x->consumed[9] == large);
+    free_pair();
+}
+
 TEST(a_receiver_that_does_not_consume_stops_the_sender) {
     srmudp_config config = small_buffers();
     config.send_buffer = 4000000;

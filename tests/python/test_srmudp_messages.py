@@ -187,6 +187,18 @@ async def test_send_waits_while_the_buffer_is_full_and_goes_on_in_order() -> Non
         assert accepted == list(range(40))
 
 
+async def test_a_small_message_waits_for_no_large_ones() -> None:
+    async with pair(send_buffer=MIB, receive_buffer=MIB, max_message_size=MIB // 2) as (a, b):
+        large = [asyncio.create_task(a.send(bytes(64 << 10), channel=9)) for _ in range(20)]
+        await asyncio.sleep(0.1)
+        assert not all(task.done() for task in large)
+        await asyncio.wait_for(a.send("urgent"), 1)
+        assert not all(task.done() for task in large)
+        received = [await b.receive_message() for _ in range(21)]
+        assert [message.data for message in received if message.channel == 0] == [b"urgent"]
+        await asyncio.gather(*large)
+
+
 async def test_a_cancelled_send_sent_nothing() -> None:
     async with pair(send_buffer=4000, receive_buffer=2000, max_message_size=1000) as (a, b):
         tasks = [asyncio.create_task(a.send(bytes([number]) * 1000)) for number in range(20)]
