@@ -11,9 +11,9 @@
  *     pingpong     N rounds of 1 KiB there and back, after 500 that don't count
  *     lat          200 messages a second of 200 bytes for N seconds; one-way times by the wall clock of one
  *                  machine
- *     connect      N new connections, one after the other: age of the first message at the server, and of the
- *                  answer here
- *     idle         N connections, one message each, then 15 s of silence
+ *     beside       the same while messages of 64 KiB keep the send buffer full on another channel; counted
+ * after 5 s connect      N new connections, one after the other: age of the first message at the server, and
+ * of the answer here idle         N connections, one message each, then 15 s of silence
  *
  * SRMUDP_CONGESTION (bbr, cubic) and SRMUDP_GSO (0) choose what the configuration has.
  */
@@ -27,7 +27,9 @@
 
 #define KEY "a passphrase for the benchmark"
 #define BULK_SIZE 65536
+#define BULK_CHANNEL 9
 #define WARM_UP 500
+#define WARM_UP_MESSAGES 1000
 #define MANY_SECONDS 5
 #define MANY_AT_ONCE 8                    /* openings that may wait for one address and label */
 #define MANY_BUFFERS ((uint64_t)64 << 20) /* of all connections together: what one has by default */
@@ -153,8 +155,8 @@ static bool serve_message(counted *c, srmudp_event *event) {
             count_message(c, event->message);
         *(uint64_t *)srmudp_connection_user(event->connection) += srmudp_message_size(event->message);
         end = end && ++c->ended == (int)amount;
-    } else if (is_scenario("lat")) {
-        if (!end)
+    } else if (is_scenario("lat") || is_scenario("beside")) {
+        if (!end && srmudp_message_channel(event->message) == 0 && get64(data) != 0)
             times_add(&spans, wall_ns() - get64(data));
     } else if (is_scenario("connect")) {
         put64(age, wall_ns() - get64(data));
@@ -174,7 +176,7 @@ static double least_share(const counted *c) {
 }
 
 static void print_served(const counted *c) {
-    if (is_scenario("lat"))
+    if (is_scenario("lat") || is_scenario("beside"))
         times_print(&spans, "server", 0);
     else if (is_scenario("many"))
         printf(
@@ -357,13 +359,26 @@ static void sleep_until(uint64_t at) {
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
 }
 
+/* As much as the send buffer takes. */
+static void fill(srmudp_connection *connection) {
+    static const uint8_t data[BULK_SIZE];
+    srmudp_error error = SRMUDP_OK;
+    while (error == SRMUDP_OK)
+        error = srmudp_connection_send_bytes(connection, data, sizeof data, BULK_CHANNEL, 0, NULL);
+    if (error != SRMUDP_AGAIN)
+        fail("send", error);
+}
+
 static void client_lat(srmudp_connection *connection) {
     uint8_t data[200] = {0};
     srmudp_event event;
-    uint64_t start = clock_ns(CLOCK_MONOTONIC), count = (uint64_t)(amount * 200);
-    for (uint64_t k = 0; k < count; k++) {
+    uint64_t count = (uint64_t)(amount * 200), warm_up = is_scenario("beside") ? WARM_UP_MESSAGES : 0;
+    uint64_t start = clock_ns(CLOCK_MONOTONIC);
+    for (uint64_t k = 0; k < warm_up + count; k++) {
         sleep_until(start + k * 5000000);
-        put64(data, wall_ns());
+        if (is_scenario("beside"))
+            fill(connection);
+        put64(data, k < warm_up ? 0 : wall_ns());
         send_or_wait(connection, data, sizeof data);
         while (srmudp_endpoint_next_event(endpoint, &event))
             if (event.kind == SRMUDP_EVENT_CLOSED)
@@ -426,7 +441,7 @@ static void act_as_client(void) {
         client_many();
     else if (is_scenario("pingpong"))
         client_pingpong(dial());
-    else if (is_scenario("lat"))
+    else if (is_scenario("lat") || is_scenario("beside"))
         client_lat(dial());
     else
         fail(scenario, SRMUDP_INVALID_ARGUMENT);
@@ -435,7 +450,8 @@ static void act_as_client(void) {
 int main(int argc, char **argv) {
     const char *colon = argc == 5 ? strrchr(argv[2], ':') : NULL;
     if (colon == NULL || (size_t)(colon - argv[2]) >= sizeof host) {
-        fprintf(stderr, "usage: %s server|client HOST:PORT bulk|rate|many|pingpong|lat|connect|idle N\n",
+        fprintf(stderr,
+                "usage: %s server|client HOST:PORT bulk|rate|many|pingpong|lat|beside|connect|idle N\n",
                 argv[0]);
         return 2;
     }

@@ -27,6 +27,7 @@
 #define BETA 0.7
 #define HEADROOM 0.15
 #define PACING_MARGIN 0.99
+#define EMPTYING 0.97 /* while a queue stands between probes */
 #define FULL_BW_GROWTH 1.25
 #define FULL_BW_ROUNDS 3
 #define DRAIN_ROUNDS 3
@@ -533,6 +534,17 @@ static void set_pacing_rate(srm_cc *cc, double gain) {
         srm_cc_set_rate(cc, rate, burst_time(b));
 }
 
+/* The largest of many rate samples is larger than the rate, by what jitter makes of the best of them; so a
+ * queue grows between probes, some milliseconds a second. Random loss takes as much away by itself. */
+static double pacing_gain(const srm_bbr *b) {
+    double gain = gains_of[b->state].pacing;
+    if (b->state != SRM_BBR_CRUISE || b->model.min_rtt < SRM_BBR_RTT_FLOOR ||
+        !srm_bbr_model_has_queue(&b->model))
+        return gain;
+    double emptying = EMPTYING / (1 - srm_bbr_model_random_loss(&b->model));
+    return emptying < 1 ? gain * emptying : gain;
+}
+
 /* The first RTT tells what the initial window makes a second; before, it was a guess. */
 static void init_pacing_rate(srm_cc *cc, srm_time rtt) {
     uint64_t rate = srm_cc_rate_of(SRM_CC_INITIAL_WINDOW, rtt);
@@ -615,7 +627,7 @@ static void bbr_on_sample(srm_cc *cc, const srm_cc_sample *sample) {
     if (sample->acked_bytes > 0)
         on_acked(cc, sample);
     if (b->bw > 0)
-        set_pacing_rate(cc, gains_of[b->state].pacing);
+        set_pacing_rate(cc, pacing_gain(b));
     set_window(cc, sample);
     if (sample->persistent_congestion) {
         b->prior_window = cc->window;
