@@ -1,6 +1,6 @@
 """How fast we are beside others, measured in one run on this machine.
 
-    .venv/bin/python bench/compare.py                          everything: three quarters of an hour
+    .venv/bin/python bench/compare.py                          everything: an hour
     .venv/bin/python bench/compare.py --quick                  that everything runs: figures of no worth
     .venv/bin/python bench/compare.py bulk pingpong --peers srmudp-c quinn [--add]
     .venv/bin/python bench/compare.py --write docs/performance.md [--from FILE]
@@ -125,7 +125,9 @@ def measure_peers(
 ) -> None:
     """One round of a scenario; every other round from the last to the first."""
     for name, program in list(programs.items())[:: 1 if round_number % 2 else -1]:
-        if not catalog.PEERS_BY_NAME[name].takes_part(scenario, SCENARIOS[scenario].link is not None):
+        what = SCENARIOS[scenario]
+        chosen = what.peers is None or name in what.peers
+        if not chosen or not catalog.PEERS_BY_NAME[name].takes_part(scenario, what.link is not None):
             continue
         figures = measure_one(name, program, scenario, round_number, results["quick"])
         if "failure" in figures:
@@ -135,10 +137,9 @@ def measure_peers(
 
 def begin(asked: argparse.Namespace) -> Results:
     """What the rounds are added to: nothing, or with ``--add`` what the file has of other scenarios."""
-    results = tables.empty(asked.rounds, asked.quick)
+    results = tables.empty(asked.quick)
     if asked.add and asked.json.exists():
         results = json.loads(asked.json.read_text())
-        results["rounds"] = min(results["rounds"], asked.rounds)
         results["quick"] = results["quick"] or asked.quick
         for scenario in asked.scenarios:
             of_peers = results["runs"].get(scenario, {})
@@ -160,7 +161,7 @@ def measure(asked: argparse.Namespace) -> Results:
         for scenario in asked.scenarios:
             if scenario not in SCENARIOS:
                 measure_own(scenario, results)
-            else:
+            elif round_number == 1 or not SCENARIOS[scenario].once:
                 measure_peers(programs, scenario, round_number, results)
             asked.json.write_text(json.dumps(results, indent=1) + "\n")
     return results

@@ -38,6 +38,10 @@ class Scenario:
     """Settings of bench/link.c; None: loopback."""
     base: str = "srmudp-c"
     """Whom the table's last column compares with."""
+    once: bool = False
+    """In the first round only: one run is long enough for its figures."""
+    peers: frozenset[str] | None = None
+    """Who takes part; None: whoever can."""
 
     def link_command(self, program: str, seed: int) -> Link | None:
         """The link of one round: each has losses of its own, the same for every peer as far as its packets are."""
@@ -93,11 +97,14 @@ def _read_link(run: Run) -> Figures:
     return {"mbit_s": size * 8 / run.server["secs"] / 1e6, "offered": run.link["up"]["bytes"] / size}
 
 
+def _read_beside(run: Run) -> Figures:
+    return {name: run.server[f"{name}_us"] / 1e3 for name in ("p50", "p99", "p999")}
+
+
 def _read_lat(run: Run) -> Figures:
     count = run.server["n"]
     carried = run.link["up"]["bytes"] + run.link["down"]["bytes"]
-    ms = {name: run.server[f"{name}_us"] / 1e3 for name in ("p50", "p99", "p999")}
-    return {**ms, "missing": run.client["sent"] - count, "bytes": carried / count}
+    return {**_read_beside(run), "missing": run.client["sent"] - count, "bytes": carried / count}
 
 
 def read_bridge(works: dict[str, Figures]) -> Figures:
@@ -180,12 +187,20 @@ SCENARIOS: dict[str, Scenario] = {
     "link5": _link(5),
     "link10": _link(10),
     "lat": Scenario(
-        "200 messages of 200 bytes a second, 50 ms round trip, 5 % lost each way: one way", "lat", 20, 1, _read_lat,
+        "200 messages of 200 bytes a second, 50 ms round trip, 5 % lost each way: one way", "lat", 310, 1, _read_lat,
         (
             Column("p50", "p50 ms", 1), Column("p99", "p99 ms", 1), Column("p999", "p99.9 ms", 1),
             Column("missing", "lost", 0), Column("bytes", "bytes a message, both ways", 0),
         ),
         link={"delay": 25, "rate": 100, "queue": 50, "loss": 5},
+        once=True,
+    ),
+    "beside": Scenario(
+        "The same beside bulk that fills the send buffer on another channel, nothing lost: one way", "beside", 60, 1,
+        _read_beside,
+        (Column("p50", "p50 ms", 1), Column("p99", "p99 ms", 1), Column("p999", "p99.9 ms", 1)),
+        link={"delay": 25, "rate": 100, "queue": 50, "loss": 0},
+        peers=frozenset({"srmudp-c"}),
     ),
 }  # fmt: skip
 

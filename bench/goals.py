@@ -89,6 +89,7 @@ GOALS: tuple[Goal, ...] = (
     ),
     _at_most("small messages at 5 % loss, C: lost", Value("lat", C, "missing"), 0, ""),
     _at_most("small messages at 5 % loss, C: bytes a message", Value("lat", C, "bytes"), 700, ""),
+    _at_most("small messages beside bulk, C: p99 − p50", Value("beside", C, "p99_over_p50"), 25, "ms"),
     _at_most("first message through 50 ms, C", Value("connect50", C, "srv_ms", 1 / 50), 1.6, "round trips"),
     _at_most("its answer, C", Value("connect50", C, "reply_ms", 1 / 50), 2.1, "round trips"),
     _at_most("an idle connection, C: server", Value("idle", C, "server_kib"), 8, "KiB"),

@@ -21,7 +21,6 @@ class Results(TypedDict):
     """What a run leaves behind, and the JSON file holds."""
 
     machine: dict[str, str]
-    rounds: int
     quick: bool
     peers: dict[str, dict[str, str]]
     left_out: dict[str, str]
@@ -29,9 +28,9 @@ class Results(TypedDict):
     """scenario, peer: one entry a round, figures or a ``failure``."""
 
 
-def empty(rounds: int, quick: bool) -> Results:
+def empty(quick: bool) -> Results:
     """Before the first round."""
-    return {"machine": {}, "rounds": rounds, "quick": quick, "peers": {}, "left_out": {}, "runs": {}}
+    return {"machine": {}, "quick": quick, "peers": {}, "left_out": {}, "runs": {}}
 
 
 def values(results: Results, scenario: str, peer: str, figure: str) -> list[float]:
@@ -112,7 +111,8 @@ def scenario_table(results: Results, scenario: str) -> str:
             reason = str(measured[peer][-1].get("failure", "")).replace("|", r"\|")
             rows.append([name, f"failed: {reason}", *[""] * (len(what.columns) - 1), ""])
     head = ["", *(column.title for column in what.columns), f"times better: {what.base}"]
-    return f"### {what.title}\n\n" + markdown(head, rows)
+    runs = max(len(entries) for entries in measured.values())
+    return f"### {what.title}\n\n{'One run.' if runs == 1 else f'{runs} runs.'}\n\n" + markdown(head, rows)
 
 
 def goals_table(results: Results) -> str:
@@ -123,7 +123,7 @@ def goals_table(results: Results) -> str:
         if value is None:
             continue
         sign = "≥" if goal.at_least else "≤"
-        verdict = "yes" if goal.reached(value) else "**no**"
+        verdict = "not judged" if results["quick"] else "yes" if goal.reached(value) else "**no**"
         rows.append([goal.text, f"{sign} {goal.limit:g} {goal.unit}".strip(), f"{value:.2f}", verdict])
     if not rows:
         return ""
@@ -146,7 +146,7 @@ def machine_text(results: Results) -> str:
         else ""
     )
     quick = " **Quick runs: only to see that everything works.**" if results["quick"] else ""
-    return f"Rounds: {results['rounds']}; medians, in brackets the least and the most. {facts}.{busy}{quick}"
+    return f"Medians of as many runs as each table says, in brackets the least and the most. {facts}.{busy}{quick}"
 
 
 def peers_table(results: Results) -> str:

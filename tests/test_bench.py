@@ -141,7 +141,7 @@ def test_the_link_loses(repository: Path) -> None:
 
 def results() -> tables.Results:
     """Two rounds of two peers, one of which failed once."""
-    made = tables.empty(rounds=2, quick=False)
+    made = tables.empty(quick=False)
     made["machine"] = {"kernel": "Linux"}
     made["peers"] = {"srmudp-c": {"what": "ours", "version": "1"}, "quinn": {"what": "QUIC", "version": "2"}}
     made["left_out"] = {"enet": "no ENet here"}
