@@ -9,9 +9,10 @@
  * Each small message pays for one repair, which rides on the next packet, or goes in one of its own when none
  * followed in time. A repair covers the newest messages of its channel that nobody acknowledged: any one of
  * those that are lost, whichever it is. Where nothing follows a message, it pays once more; where the path
- * loses much, each pays twice. Where nothing was lost for SRM_REPAIR_MEMORY, nothing is sent or kept, except at
- * first: a path is taken for a lossy one until SRM_REPAIR_TRIAL packets have told. Repairs have a budget of bytes, so that a flood of small messages isn't multiplied. Belongs to a link; the messages
- * stay in the outbox.
+ * loses much, each pays twice. Where nothing was lost for SRM_REPAIR_MEMORY, nothing is sent or kept, except
+ * at first: a path is taken for a lossy one until SRM_REPAIR_TRIAL packets have told. Repairs have a budget
+ * of bytes, so that a flood of small messages isn't multiplied. Belongs to a link; the messages stay in the
+ * outbox.
  */
 #ifndef SRM_REPAIR_OUT_H
 #define SRM_REPAIR_OUT_H

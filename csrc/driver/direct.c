@@ -249,6 +249,7 @@ void srm_direct_look(srm_engine *engine) {
         return;
     size_t bytes = 0;
     direct->looked = true;
+    direct->look_at = srm_clock_now() + SRM_DIRECT_WATCH;
     for (size_t i = 0; is_lent(direct) && i < engine->udp.count; i++)
         (void)srm_engine_receive(engine, i, &bytes);
     direct->answered |= bytes > 0;

@@ -7,13 +7,17 @@ void srm_outlet_init(srm_outlet *outlet) {
     outlet->first = outlet->count = 0;
 }
 
+static bool is_single(const srm_transmit *what) {
+    return what->size <= what->segment;
+}
+
 /* Whether `next`, which lies behind the row, can be more of it: datagrams of one size to one place, the last
  * of which may be shorter. One that stands alone may be a probe for the MTU, which the kernel may refuse:
  * only its like goes along. */
 static bool continues(const srm_transmit *row, const srm_transmit *next) {
     if (row->size % row->segment != 0 || next->ecn != row->ecn || !srm_address_same(&row->to, &next->to))
         return false;
-    return next->segment == row->segment || (next->size < row->segment && row->size > row->segment);
+    return next->segment == row->segment || (is_single(next) && next->size < row->segment && !is_single(row));
 }
 
 /* Connections to one address share rows. False: the core has nothing to send. */

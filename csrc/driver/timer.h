@@ -1,8 +1,9 @@
 /* timer - one deadline of a uv loop, in nanoseconds: a timerfd that the loop polls on Linux. libuv's own
  * timers, the fallback, know milliseconds, which is 100 packets of a fast path.
  *
- * Moving the deadline to a later time costs no system call: the timer then goes off once too early, and its
- * owner, who looks at the clock anyway, sets it again.
+ * Moving the deadline to a later time mostly costs no system call: only when the timer would go off soon, and
+ * too early. If nobody moves it then it does go off, and its owner, who looks at the clock anyway, sets it
+ * again.
  */
 #ifndef SRM_TIMER_H
 #define SRM_TIMER_H
@@ -10,6 +11,8 @@
 #include <uv.h>
 
 #include "../core/base.h"
+
+#define SRM_TIMER_NEAR SRM_MILLISECOND /* soon; and so much too early */
 
 typedef struct srm_timer {
     union {

@@ -111,8 +111,8 @@ typedef struct srmudp_config {
     uint32_t reconnect_delay;  /* pause between tries while RECONNECTING; 1000, range 100..60000 */
     uint32_t close_timeout;    /* what close() may take by default; 5000 */
     uint32_t max_message_size; /* bytes; 16 MiB, range 1..1 GiB */
-    uint64_t send_buffer;      /* bytes accepted and not yet consumed by the peer, a connection; 64 MiB. The last
-                                  eighth, or 256 KiB, is for messages of up to 4 KiB */
+    uint64_t send_buffer; /* bytes accepted and not yet consumed by the peer, a connection; 64 MiB. The last
+                             eighth, or 256 KiB, is for messages of up to 4 KiB */
     uint64_t receive_buffer; /* bytes received and not yet consumed, a connection; 64 MiB, >= max_message_size
                                 + 64 */
     srmudp_congestion congestion_control;
@@ -171,8 +171,8 @@ SRMUDP_API int srmudp_endpoint_fd(const srmudp_endpoint *endpoint);
 SRMUDP_API bool srmudp_endpoint_wait(srmudp_endpoint *endpoint, int timeout);
 
 /* For a program in an event loop that has nothing to do but for an answer. Whether that may be here at once:
- * a small message went to a peer whose shortest round trip is below 1 ms, and lingering was not in vain lately
- * (a miss lets twice as many waits pass as the one before did, up to 31). */
+ * a small message went to a peer whose shortest round trip is below 1 ms, and lingering was not in vain
+ * lately (a miss lets twice as many waits pass as the one before did, up to 31). */
 SRMUDP_API bool srmudp_endpoint_expects(srmudp_endpoint *endpoint);
 /* When it is expected: waits for it without sleeping, for up to 50 us, which is less than the loop would take
  * to sleep and wake up. True: call next_event, as after srmudp_endpoint_wait. */

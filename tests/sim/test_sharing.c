@@ -155,6 +155,7 @@ static void share(int count) {
     outcome o = run_bulk(count);
     APP_CHECK(o.jain >= 0.98, "they don't share");
     APP_CHECK(o.used >= 0.9, "they leave the line idle");
+    APP_CHECK(o.queue <= 10 * SRM_MILLISECOND, "a queue stands");
 }
 
 static void one(void) {
@@ -172,45 +173,72 @@ static void fifty_share(void) {
 
 /* ---- A small one among large ones ---- */
 
+#define SMALL 400
+
+static int compare_times(const void *x, const void *y) {
+    srm_time a = *(const srm_time *)x, b = *(const srm_time *)y;
+    return a < b ? -1 : a > b;
+}
+
 static void small_messages_beside_bulk(void) {
+    static srm_time added[SMALL]; /* besides the way itself and the queue as it was when the message left */
     crowd c = crowd_of(21, line_wire());
     busy(&c, 1, 21, false, WARM);
     app_measure(c.a[0], c.b[0], 0);
-    for (int i = 0; i < 250; i++) {
+    for (int i = 0; i < SMALL; i++) {
+        added[i] = -ROUND_TRIP / 2 - srm_time_max(world.wires[0][1].free_at - world.now, 0);
         app_send(c.a[0], 0, 200);
         busy(&c, 1, 21, false, 20 * SRM_MILLISECOND);
     }
     pass(SRM_SECOND);
+    APP_CHECK(c.b[0]->latency_count == SMALL, "messages are missing");
+    for (size_t i = 0; i < c.b[0]->latency_count; i++)
+        added[i] += c.b[0]->latencies[i];
+    qsort(added, SMALL, sizeof added[0], compare_times);
     srm_time median = app_latency(c.b[0], 0.5), late = app_latency(c.b[0], 0.99);
-    printf("    p50 %.1f ms, p99 %.1f ms\n", (double)median / 1e6, (double)late / 1e6);
-    APP_CHECK(c.b[0]->latency_count == 250, "messages are missing");
-    APP_CHECK(late <= median + 25 * SRM_MILLISECOND, "small messages wait for large ones");
+    printf("    p50 %.1f ms, p99 %.1f ms; not the queue's %.1f and %.1f ms\n", (double)median / 1e6,
+           (double)late / 1e6, (double)added[SMALL / 2] / 1e6, (double)added[SMALL - 1 - SMALL / 100] / 1e6);
+    APP_CHECK(median <= ROUND_TRIP / 2 + 10 * SRM_MILLISECOND, "a queue stands");
+    APP_CHECK(late <= median + 25 * SRM_MILLISECOND, "probes for bandwidth fill the queue");
+    APP_CHECK(added[SMALL - 1 - SMALL / 100] <= 2 * SRM_MILLISECOND, "small messages wait for large ones");
 }
 
 /* ---- The peer's process dies ---- */
 
-static void newcomers_do_not_wait_for_the_dead(void) {
-    crowd c = crowd_of(8, line_wire());
-    busy(&c, 0, 8, false, WARM);
+static void newcomers(int dead, srm_time pause) {
+    crowd c = crowd_of(dead, line_wire());
+    busy(&c, 0, dead, false, WARM);
     app_crash(c.hosts.b);
     app_listen(c.hosts.b, "new key", ""); /* the old ones find nobody */
     crowd fresh = {.hosts = c.hosts};
-    pass((srm_time)(net_uniform(&world) * 6e8));
+    pass(pause);
     srm_time start = world.now;
     join(&fresh, 2, "new key");
     printf("    established after %.0f ms; ", (double)(world.now - start) / 1e6);
     APP_CHECK(world.now - start < 2 * 3 * ROUND_TRIP, "newcomers waited to be established");
-    busy(&fresh, 0, 2, false, SRM_SECOND);
+    busy(&fresh, 0, 2, false, 1200 * SRM_MILLISECOND);
     uint64_t before = bytes_of(fresh.b, 0, 2);
+    int declared = 0;
+    for (int i = 0; i < dead; i++)
+        declared += c.a[i]->reconnecting > 0;
     busy(&fresh, 0, 2, false, SRM_SECOND);
     double used = share_of_line(bytes_of(fresh.b, 0, 2) - before, SRM_SECOND);
-    int declared = 0;
-    for (int i = 0; i < 8; i++)
-        declared += c.a[i]->reconnecting > 0;
-    printf("%.2f of the line, %d of 8 declared dead\n", used, declared);
+    printf("%.2f of the line, then %.2f, %d of %d declared dead\n",
+           share_of_line(before, 1200 * SRM_MILLISECOND), used, declared, dead);
+    APP_CHECK(declared == 0, "that was too late to tell");
+    APP_CHECK(share_of_line(before, 1200 * SRM_MILLISECOND) >= 0.2, "newcomers waited for the dead");
     APP_CHECK(used >= 0.85, "newcomers are slow beside the dead");
     finish(&fresh, 10 * SRM_SECOND);
     check_undisturbed(&fresh, 0, 2);
+}
+
+/* They join the path, and what the dead have in flight stops counting. */
+static void newcomers_right_after_a_death(void) {
+    newcomers(8, 0);
+}
+/* They get a path of their own. */
+static void newcomers_long_after_a_death(void) {
+    newcomers(1, 900 * SRM_MILLISECOND);
 }
 
 /* ---- One of them reconnects ---- */
@@ -234,19 +262,32 @@ static void one_reconnects(void) {
 
 /* ---- The client's address changes ---- */
 
+static void check_one_window(const crowd *c) {
+    srmudp_stats first, stats;
+    srm_conn_stats(c->b[0]->conn, world.now, &first);
+    for (int i = 1; i < c->count; i++) {
+        srm_conn_stats(c->b[i]->conn, world.now, &stats);
+        APP_CHECK(stats.congestion_window == first.congestion_window &&
+                      stats.pacing_rate == first.pacing_rate,
+                  "they don't share the new path");
+    }
+}
+
 static void moved(uint16_t port, uint8_t last_ip_byte) {
     crowd c = crowd_of(10, line_wire());
     busy(&c, 0, 10, true, WARM);
     net_rebind(c.hosts.a->host, port, last_ip_byte);
-    busy(&c, 0, 10, true, 2 * SRM_SECOND);
+    /* What was under way to the old address is lost, and that counts until the next probe for bandwidth. */
+    busy(&c, 0, 10, true, 6 * SRM_SECOND);
     uint64_t up = bytes_of(c.b, 0, 10), down = bytes_of(c.a, 0, 10);
-    busy(&c, 0, 10, true, 2 * SRM_SECOND);
-    double used_up = share_of_line(bytes_of(c.b, 0, 10) - up, 2 * SRM_SECOND);
-    double used_down = share_of_line(bytes_of(c.a, 0, 10) - down, 2 * SRM_SECOND);
+    busy(&c, 0, 10, true, 4 * SRM_SECOND);
+    double used_up = share_of_line(bytes_of(c.b, 0, 10) - up, 4 * SRM_SECOND);
+    double used_down = share_of_line(bytes_of(c.a, 0, 10) - down, 4 * SRM_SECOND);
     printf("    then %.2f of the line up, %.2f down\n", used_up, used_down);
-    APP_CHECK(used_up >= 0.8 && used_down >= 0.8, "the rate did not come back");
+    APP_CHECK(used_up >= 0.7 && used_down >= 0.7, "the rate did not come back");
     for (int i = 0; i < 10; i++)
         APP_CHECK(c.b[i]->path_changed == 1, "a connection didn't follow");
+    check_one_window(&c);
     finish(&c, 20 * SRM_SECOND);
     check_undisturbed(&c, 0, 10);
 }
@@ -289,12 +330,22 @@ static void a_path_that_becomes_narrow(void) {
     check_undisturbed(&c, 0, 10);
 }
 
+/* Small packets that arrive tell little about the large ones that were lost among them. */
 static void loss_is_no_black_hole(void) {
     net_wire wire = line_wire();
     wire.loss = 0.05;
     crowd c = crowd_of(10, wire);
     busy(&c, 0, 10, false, SRM_SECOND);
-    for (int i = 0; i < 80; i++) {
+    for (int i = 0; i < 800; i++) {
+        check_mtus(&c, 1472, 1472);
+        for (int k = 0; k < 10; k++) {
+            app_send(c.a[k], 0, 200);
+            if ((i + k) % 40 == 0)
+                app_send(c.a[k], 1, 1400);
+        }
+        pass(STEP);
+    }
+    for (int i = 0; i < 40; i++) {
         check_mtus(&c, 1472, 1472);
         busy(&c, 0, 10, false, 50 * SRM_MILLISECOND);
     }
@@ -323,7 +374,8 @@ static const sim_scenario scenarios[] = {
     {"ten_share", ten_share},
     {"fifty_share", fifty_share},
     {"small_messages_beside_bulk", small_messages_beside_bulk},
-    {"newcomers_do_not_wait_for_the_dead", newcomers_do_not_wait_for_the_dead},
+    {"newcomers_right_after_a_death", newcomers_right_after_a_death},
+    {"newcomers_long_after_a_death", newcomers_long_after_a_death},
     {"one_reconnects", one_reconnects},
     {"another_port", another_port},
     {"another_address", another_address},

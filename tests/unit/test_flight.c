@@ -53,8 +53,8 @@ TEST(in_flight_is_the_sum) {
     start_both();
     sends_many(&a, 0, 3);
     sends_many(&b, 0, 5);
-    sends(&b, 0, 700, 0);                                       /* an ACK */
-    sends(&a, 0, 600, SRM_SENT_ELICITING | SRM_SENT_OFF_PATH);  /* neither of them is in flight */
+    sends(&b, 0, 700, 0);                                      /* an ACK */
+    sends(&a, 0, 600, SRM_SENT_ELICITING | SRM_SENT_OFF_PATH); /* neither of them is in flight */
     sends(&a, 0, 1400, SRM_SENT_ELICITING | SRM_SENT_MTU_PROBE);
     CHECK(a.sent.in_flight == 4400 && b.sent.in_flight == 5000);
     CHECK_EQ(flight.in_flight, 9400);

@@ -55,7 +55,8 @@ TEST(a_new_path_knows_nothing) {
     /* The pacer is full. */
     uint64_t rate = srm_cc_pacing_rate(&path.cc), quantum = srm_path_quantum(&path, 0);
     CHECK_EQ(srm_pacer_deadline(&path.pacer, NOW, rate, quantum), NOW);
-    CHECK(srm_pacer_allowance(&path.pacer, NOW, rate, quantum) >= quantum);
+    CHECK(srm_pacer_allowance(&path.pacer, NOW, rate, quantum) >
+          quantum + srm_cc_bytes_of(rate, SRM_PACER_SAVED));
 }
 
 TEST(the_configured_controller_runs) {
