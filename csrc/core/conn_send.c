@@ -301,6 +301,8 @@ static size_t packet_size(const srm_link *link) {
  * whatever random losses or a probe for the RTT made of the congestion window, and whoever waits for room.
  * Not while probes go unanswered. */
 static uint64_t thin_allowance(const srm_link *link) {
+    if (link->path->links > 1 && link->sent.acked_end == 0) /* a newcomer says something first */
+        return SRM_CC_PACKET - srm_u64_min(link->sent.in_flight, SRM_CC_PACKET);
     if (link->sent.app_limited_until == 0 || link->sent.pto_count > 0 ||
         link->sent.in_flight >= SRM_CC_INITIAL_WINDOW)
         return 0;
@@ -484,8 +486,10 @@ static void note_app_limited(srm_conn *conn, srm_time now) {
     if (link == NULL || conn->ended)
         return;
     srm_path *path = link->path;
-    if (!srm_outbox_ready(&conn->outbox) && (path_allowance(conn, path, now) > 0 || thin_allowance(link) > 0))
-        srm_sent_app_limited(&link->sent, path->waiting == 0 && (path->turn == NULL || path->turn == conn));
+    bool alone = path->waiting == 0 && (path->turn == NULL || path->turn == conn);
+    bool room = path_allowance(conn, path, now) > 0;
+    if (!srm_outbox_ready(&conn->outbox) && (room || path->links > 1 || thin_allowance(link) > 0))
+        srm_sent_app_limited(&link->sent, room && alone);
     uint64_t need;
     if (srm_outbox_blocked(&conn->outbox, &need) && need != conn->blocked_told) {
         conn->blocked_told = need;

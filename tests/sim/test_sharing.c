@@ -203,6 +203,25 @@ static void small_messages_beside_bulk(void) {
     APP_CHECK(added[SMALL - 1 - SMALL / 100] <= 2 * SRM_MILLISECOND, "small messages wait for large ones");
 }
 
+/* Others have all of the path, and stand in line for it: what a newcomer says first doesn't. It goes along
+ * with the handshake, a round trip and a half after open(). */
+static void first_words_of_newcomers(void) {
+    crowd c = crowd_of(40, line_wire());
+    busy(&c, 0, 40, false, WARM);
+    for (int i = 40; i < 45; i++) {
+        srm_time started = world.now;
+        c.b[i] = &c.hosts.b->conns[i];
+        c.a[i] = app_open(c.hosts.a, "key", "", &c.hosts.b->host->address);
+        app_send(c.a[i], 0, 200);
+        c.count++;
+        while (c.b[i]->bytes == 0 && world.now < started + SRM_SECOND)
+            busy(&c, 0, 40, false, SRM_MILLISECOND);
+        APP_CHECK(world.now - started <= 3 * ROUND_TRIP / 2 + 2 * 30 * SRM_MILLISECOND,
+                  "a newcomer's message waited for the others");
+    }
+    check_undisturbed(&c, 0, 40);
+}
+
 /* ---- The peer's process dies ---- */
 
 static void newcomers(int dead, srm_time pause) {
@@ -374,6 +393,7 @@ static const sim_scenario scenarios[] = {
     {"ten_share", ten_share},
     {"fifty_share", fifty_share},
     {"small_messages_beside_bulk", small_messages_beside_bulk},
+    {"first_words_of_newcomers", first_words_of_newcomers},
     {"newcomers_right_after_a_death", newcomers_right_after_a_death},
     {"newcomers_long_after_a_death", newcomers_long_after_a_death},
     {"one_reconnects", one_reconnects},
