@@ -44,7 +44,7 @@ class Connection:
     3. An outage, a changed address, a laptop asleep: the connection is RECONNECTING and then goes on, with nothing lost,
        doubled or out of order. Only `close`, the peer's goodbye, `Config.outage_limit` and a replaced process of a peer
        that had been accepted by a listener end it.
-    4. All methods belong to the event loop the endpoint was bound on, else they raise RuntimeError.
+    4. All methods but `stats` belong to the event loop the endpoint was bound on, else they raise RuntimeError.
     5. Usable as ``async with``, which closes it, and ``async for``, which receives.
     6. One that nobody refers to is closed at once, with a ResourceWarning; but with callbacks set it lives until it ends.
     """

@@ -5,6 +5,8 @@
  *     next_event <──────────── events (mailbox of nodes) ────────      │
  *                                                                  sockets, timer, names
  *
+ * For single turns the application's thread takes the engine's place (direct.h).
+ *
  * Both mailboxes carry srm_message nodes. Most are messages of the application themselves, so that a message
  * is allocated once in its life; what a handle may have to say besides has nodes of its own, so that closing
  * or releasing cannot fail for lack of memory. Each field below says whose it is; "the engine's" is whoever

@@ -372,6 +372,25 @@ static void loss_is_no_black_hole(void) {
     check_undisturbed(&c, 0, 10);
 }
 
+/* An outage takes a large packet from each of them, and each finds out by itself, by a small probe. */
+static void an_outage_is_no_black_hole(void) {
+    net_wire wire = line_wire();
+    wire.jitter = 40 * SRM_MILLISECOND;
+    crowd c = crowd_of(40, wire);
+    busy(&c, 0, 40, false, SRM_SECOND);
+    finish(&c, 20 * SRM_SECOND);
+    for (int i = 0; i < 5; i++) {
+        world.wires[0][1].cut = world.wires[1][0].cut = true;
+        for (int k = 0; k < 40; k++)
+            app_send(c.a[k], 0, 1400);
+        pass(100 * SRM_MILLISECOND);
+        world.wires[0][1].cut = world.wires[1][0].cut = false;
+        finish(&c, 3 * SRM_SECOND);
+        check_mtus(&c, 1472, 1472);
+    }
+    check_undisturbed(&c, 0, 40);
+}
+
 /* ---- Silence ---- */
 
 static void silence_without_a_search_is_no_outage(void) {
@@ -402,6 +421,7 @@ static const sim_scenario scenarios[] = {
     {"a_path_of_1300_bytes", a_path_of_1300_bytes},
     {"a_path_that_becomes_narrow", a_path_that_becomes_narrow},
     {"loss_is_no_black_hole", loss_is_no_black_hole},
+    {"an_outage_is_no_black_hole", an_outage_is_no_black_hole},
     {"silence_without_a_search_is_no_outage", silence_without_a_search_is_no_outage},
 };
 
