@@ -126,6 +126,8 @@ bool srm_conn_is_foreign(const srm_link *link);
 /* A link from a confirmed run, on the path to its peer; NULL without memory. */
 srm_link *srm_conn_new_link(srm_conn *conn, srm_time now, const srm_confirmed *run);
 void srm_conn_free_link(srm_link *link);
+/* One link less goes this way; without any the path is no more. */
+void srm_conn_leave_path(srm_endpoint *endpoint, srm_path *path, srm_time now);
 /* The peer is at another address now. */
 void srm_conn_move_link(srm_link *link, srm_time now, const srmudp_address *to);
 /* Whether the connection may use the room on its path now, or has to wait for its turn. */

@@ -166,7 +166,7 @@ static srm_path *add_path(srm_endpoint *endpoint, const srm_path *like) {
     return NULL;
 }
 
-static void leave(srm_endpoint *endpoint, srm_path *path, srm_time now) {
+void srm_conn_leave_path(srm_endpoint *endpoint, srm_path *path, srm_time now) {
     if (--path->links > 0) {
         srm_conn_next_turn(endpoint, path, now);
         return;
@@ -201,7 +201,7 @@ srm_link *srm_conn_new_link(srm_conn *conn, srm_time now, const srm_confirmed *r
     path->links++;
     srm_link *link = srm_link_new(conn, path, now, run);
     if (link == NULL)
-        leave(conn->endpoint, path, now);
+        srm_conn_leave_path(conn->endpoint, path, now);
     return link;
 }
 
@@ -222,7 +222,7 @@ void srm_conn_free_link(srm_link *link) {
         srm_conn_leave_line(conn, conn->endpoint->now);
     forget_link(path, link);
     srm_link_free(link);
-    leave(conn->endpoint, path, conn->endpoint->now);
+    srm_conn_leave_path(conn->endpoint, path, conn->endpoint->now);
 }
 
 /* Behind a NAT that only chose another port the way is the same. */
@@ -245,7 +245,7 @@ void srm_conn_move_link(srm_link *link, srm_time now, const srmudp_address *to) 
     forget_link(old, link);
     path->links++;
     srm_link_set_path(link, now, path, same_ip && !joins, !same_ip);
-    leave(endpoint, old, now);
+    srm_conn_leave_path(endpoint, old, now);
 }
 
 void srm_conn_too_large(srm_endpoint *endpoint, srm_time now, const srmudp_address *to, size_t size) {

@@ -216,7 +216,7 @@ static void write_messages(packet_plan *p, srm_writer *w) {
             return;
         srm_msg_frame_write(w, &fragment);
         srm_outbox_sent(outbox, &fragment);
-        if (fragment.whole)
+        if (fragment.whole && srm_repair_out_active(&p->link->repair_out, p->now, srm_outbox_ready(outbox)))
             srm_repair_out_note(&p->link->repair_out, p->now, frame.channel, frame.number, frame.length,
                                 fragment.again, p->link->sent.next, p->link->rtt.smoothed);
         p->any = p->eliciting = true;

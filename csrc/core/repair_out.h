@@ -62,10 +62,11 @@ void srm_repair_out_trim(srm_repair_out *out);
 /* What an ACK or the loss timer told: packets that arrived, and that were lost. */
 void srm_repair_out_on_event(srm_repair_out *out, srm_time now, uint64_t acked, uint64_t lost);
 
-/* Whether small messages are covered now. */
-bool srm_repair_out_active(const srm_repair_out *out, srm_time now);
-/* A whole message of `size` bytes is in `packet`, for the first time or (`again`) once more after a loss.
- * `rtt`: smoothed. */
+/* Whether small messages are covered now; `more`: others wait behind them. On a path that has told nothing
+ * yet only those that stand alone are: what is lost of a stream shows at once among what follows. */
+bool srm_repair_out_active(const srm_repair_out *out, srm_time now, bool more);
+/* While active, a whole message of `size` bytes is in `packet`, for the first time or (`again`) once more
+ * after a loss. `rtt`: smoothed. */
 void srm_repair_out_note(srm_repair_out *out, srm_time now, uint8_t channel, uint64_t number, size_t size,
                          bool again, uint64_t packet, srm_time rtt);
 

@@ -227,9 +227,16 @@ static bool take_link(puppet *p, const peer_conn *conn) {
     if (got) {
         srm_link *link = from->current;
         srm_table_remove(&from->endpoint->links, link->cid_local, link);
+        puppet_link *mine = &p->links[p->link_count++];
+        srm_conn_leave_line(from, p->world->now);
         from->current = NULL;
         link->conn = NULL;
-        p->links[p->link_count++] = (puppet_link){.link = link, .acknowledge = true};
+        *mine = (puppet_link){.link = link, .acknowledge = true};
+        srm_path *path = link->path;
+        srm_path_init(&mine->path, p->world->now, &link->remote, &from->endpoint->config,
+                      link->peer.max_datagram);
+        srm_link_set_path(link, p->world->now, &mine->path, false, false);
+        srm_conn_leave_path(from->endpoint, path, p->world->now);
     }
     peers_kill(p->self);
     return got;

@@ -19,6 +19,7 @@
 
 /* One run of the handshake: keys, packet numbers. */
 typedef struct puppet_link {
+    srm_path path; /* `link`'s */
     srm_link *link;
     bool respond, acknowledge;
     uint8_t response[8];
