@@ -74,8 +74,7 @@ bool srm_timer_init(srm_timer *timer, uv_loop_t *loop, void (*fire)(void *contex
 }
 
 void srm_timer_set(srm_timer *timer, srm_time now, srm_time at) {
-    bool early =
-        at > timer->armed && at - timer->armed >= SRM_TIMER_NEAR && timer->armed - now < SRM_TIMER_NEAR;
+    bool early = at - timer->armed >= SRM_TIMER_EARLY && timer->armed - now < SRM_TIMER_SOON;
     if (!timer->expired && at >= timer->armed && !early)
         return;
     arm(timer, now, at);

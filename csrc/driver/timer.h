@@ -12,7 +12,10 @@
 
 #include "../core/base.h"
 
-#define SRM_TIMER_NEAR SRM_MILLISECOND /* soon; and so much too early */
+/* Setting a timer costs some microseconds, ten on a virtual machine: not for each of two deadlines that take
+ * turns. */
+#define SRM_TIMER_SOON (200 * SRM_MICROSECOND)
+#define SRM_TIMER_EARLY (500 * SRM_MICROSECOND)
 
 typedef struct srm_timer {
     union {
