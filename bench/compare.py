@@ -71,7 +71,7 @@ def measure_one(
     what = SCENARIOS[scenario]
     n = what.quick if quick else what.n
     try:
-        run = rig.run(program, what.task, n, what.link_command(LINK, round_number))
+        run = rig.run(program, what.task, n, what.link_command(LINK, round_number), what.limit)
         figures = what.read(run)
     except rig.Failure as failure:
         return {"failure": str(failure)}

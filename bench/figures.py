@@ -38,6 +38,8 @@ class Scenario:
     """Settings of bench/link.c; None: loopback."""
     base: str = "srmudp-c"
     """Whom the table's last column compares with."""
+    limit: float = 90
+    """Seconds that a run may take."""
     once: bool = False
     """In the first round only: one run is long enough for its figures."""
     peers: frozenset[str] | None = None
@@ -193,6 +195,7 @@ SCENARIOS: dict[str, Scenario] = {
             Column("missing", "lost", 0), Column("bytes", "bytes a message, both ways", 0),
         ),
         link={"delay": 25, "rate": 100, "queue": 50, "loss": 5},
+        limit=400,
         once=True,
     ),
     "beside": Scenario(

@@ -15,7 +15,8 @@
  * after 5 s connect      N new connections, one after the other: age of the first message at the server, and
  * of the answer here idle         N connections, one message each, then 15 s of silence
  *
- * SRMUDP_CONGESTION (bbr, cubic) and SRMUDP_GSO (0) choose what the configuration has.
+ * SRMUDP_CONGESTION (bbr, cubic), SRMUDP_GSO (0) and SRMUDP_PMTU (0: datagrams of 1200 bytes) choose what the
+ * configuration has.
  */
 #include <srmudp.h>
 #include <stdio.h>
@@ -99,10 +100,12 @@ static void share_buffers(srmudp_config *config) {
 static void bind_to(const char *name, uint16_t at) {
     srmudp_config config;
     srmudp_config_init(&config);
-    const char *congestion = getenv("SRMUDP_CONGESTION"), *gso = getenv("SRMUDP_GSO");
+    const char *congestion = getenv("SRMUDP_CONGESTION"), *gso = getenv("SRMUDP_GSO"),
+               *pmtu = getenv("SRMUDP_PMTU");
     if (congestion != NULL && strcmp(congestion, "cubic") == 0)
         config.congestion_control = SRMUDP_CONGESTION_CUBIC;
     config.gso = gso == NULL || strcmp(gso, "0") != 0;
+    config.pmtu_discovery = pmtu == NULL || strcmp(pmtu, "0") != 0;
     if (is_scenario("many"))
         share_buffers(&config);
     srmudp_error error = srmudp_endpoint_bind(name, at, &config, &endpoint);
