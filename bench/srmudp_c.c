@@ -11,9 +11,11 @@
  *     pingpong     N rounds of 1 KiB there and back, after 500 that don't count
  *     lat          200 messages a second of 200 bytes for N seconds; one-way times by the wall clock of one
  *                  machine
- *     beside       the same while messages of 64 KiB keep the send buffer full on another channel; counted
- * after 5 s connect      N new connections, one after the other: age of the first message at the server, and
- * of the answer here idle         N connections, one message each, then 15 s of silence
+ *     beside       the same while messages of 64 KiB fill the send buffer on another channel, after 5 s
+ *                  that don't count
+ *     connect      N new connections, one after the other: age of the first message at the server, and of
+ *                  the answer here
+ *     idle         N connections, one message each, then 15 s of silence
  *
  * SRMUDP_CONGESTION (bbr, cubic), SRMUDP_GSO (0) and SRMUDP_PMTU (0: datagrams of 1200 bytes) choose what the
  * configuration has.
@@ -91,6 +93,11 @@ static bool is_scenario(const char *name) {
     return strcmp(scenario, name) == 0;
 }
 
+/* Small messages that are timed on their way there. */
+static bool is_one_way(void) {
+    return is_scenario("lat") || is_scenario("beside");
+}
+
 static void share_buffers(srmudp_config *config) {
     uint64_t each = MANY_BUFFERS / (uint64_t)amount, least = 4 * (BULK_SIZE + 64);
     config->max_message_size = BULK_SIZE;
@@ -158,7 +165,7 @@ static bool serve_message(counted *c, srmudp_event *event) {
             count_message(c, event->message);
         *(uint64_t *)srmudp_connection_user(event->connection) += srmudp_message_size(event->message);
         end = end && ++c->ended == (int)amount;
-    } else if (is_scenario("lat") || is_scenario("beside")) {
+    } else if (is_one_way()) {
         if (!end && srmudp_message_channel(event->message) == 0 && get64(data) != 0)
             times_add(&spans, wall_ns() - get64(data));
     } else if (is_scenario("connect")) {
@@ -179,7 +186,7 @@ static double least_share(const counted *c) {
 }
 
 static void print_served(const counted *c) {
-    if (is_scenario("lat") || is_scenario("beside"))
+    if (is_one_way())
         times_print(&spans, "server", 0);
     else if (is_scenario("many"))
         printf(
@@ -444,7 +451,7 @@ static void act_as_client(void) {
         client_many();
     else if (is_scenario("pingpong"))
         client_pingpong(dial());
-    else if (is_scenario("lat") || is_scenario("beside"))
+    else if (is_one_way())
         client_lat(dial());
     else
         fail(scenario, SRMUDP_INVALID_ARGUMENT);

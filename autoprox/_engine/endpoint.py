@@ -62,9 +62,8 @@ class Endpoint:
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self._dead: str | None = None
-        self._ready: Sized = getattr(
-            loop, "_ready", ()
-        )  # what asyncio's own loop will run next; others don't say
+        # What asyncio's own loop will run next; others don't say.
+        self._ready: Sized = getattr(loop, "_ready", ())
         _living.add(self)
         loop.add_reader(self._fd, _on_readable, weakref.ref(self), self._anchors)
 

@@ -18,8 +18,9 @@
  * 6. Between probes, while a queue stands, what is in flight follows from how long the queue is when it is
  *    full (srm_bbr_model_queue_gain), rather than twice the BDP. Two BDPs are all there is in a queue of one:
  *    CUBIC beside us would have nothing left.
- * 7. Between probes, while a queue stands, the pacing rate is 3 % lower (EMPTYING): the bandwidth estimate is
- * the largest of many samples, and a little more than the path has, so that a queue grew from probe to probe.
+ * 7. Between probes, while a queue stands, the pacing rate is 3 % lower (EMPTYING): the bandwidth estimate
+ *    is the largest of many samples, and a little more than the path has, so that a queue grew from probe
+ *    to probe.
  * 8. A burst is a quarter of min_rtt at most (burst_time), and one packet rather than two at least: on a
  *    short path, or a thin one, the draft's burst of 1 ms would be more than a queue of one BDP holds.
  */

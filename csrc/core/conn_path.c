@@ -63,6 +63,12 @@ static void set_timer(srm_endpoint *endpoint, srm_path *path, srm_time now) {
     srm_endpoint_timed_set(endpoint, &path->timed, srm_time_min(at, srm_mtu_deadline(&path->mtu)));
 }
 
+/* Somebody came into the line, or left it. */
+static void note_change(srm_endpoint *endpoint, srm_path *path, srm_time now) {
+    note_busy(endpoint, path);
+    set_timer(endpoint, path, now);
+}
+
 void srm_conn_next_turn(srm_endpoint *endpoint, srm_path *path, srm_time now) {
     srm_conn *first = path->waiting_first;
     if (path->turn == NULL && first != NULL && room_time(endpoint, path, now) <= now) {
@@ -72,8 +78,7 @@ void srm_conn_next_turn(srm_endpoint *endpoint, srm_path *path, srm_time now) {
         first->taken = 0;
         srm_conn_wake(first);
     }
-    note_busy(endpoint, path);
-    set_timer(endpoint, path, now);
+    note_change(endpoint, path, now);
 }
 
 /* The turn is over, if it was this one's. */
@@ -111,16 +116,14 @@ void srm_conn_took(srm_conn *conn, srm_time now, uint64_t bytes) {
 
 void srm_conn_line_up(srm_conn *conn, srm_time now, bool wants) {
     srm_path *path = conn->current->path;
-    if (wants && conn->waits_on == NULL && !has_turn(conn, path)) {
-        append(path, conn);
-    } else if (wants && has_turn(conn, path)) { /* not even now: no memory, or the window shrank meanwhile */
-        path->turn = NULL;
-        append(path, conn);
-    } else if (!wants) {
+    if (!wants) {
         srm_conn_leave_line(conn, now);
+    } else if (conn->waits_on == NULL) {
+        if (has_turn(conn, path)) /* and could not use it: no memory, or the window shrank meanwhile */
+            path->turn = NULL;
+        append(path, conn);
     }
-    note_busy(conn->endpoint, path);
-    set_timer(conn->endpoint, path, now);
+    note_change(conn->endpoint, path, now);
 }
 
 static void path_fire(srm_timed *timed, srm_time now) {
@@ -231,14 +234,13 @@ void srm_conn_move_link(srm_link *link, srm_time now, const srmudp_address *to) 
     srm_path *old = link->path, *path = find_open(endpoint, to), made;
     bool same_ip = srm_address_same_ip(&link->remote, to), joins = path != NULL;
     link->remote = *to;
-    if (joins)
-        ;
-    else if (same_ip)
-        srm_path_copy(&made, old, to, link->sent.aside ? 0 : link->sent.in_flight);
-    else
-        srm_path_init(&made, now, to, &endpoint->config, link->peer.max_datagram);
-    if (!joins)
+    if (!joins) {
+        if (same_ip)
+            srm_path_copy(&made, old, to, link->sent.aside ? 0 : link->sent.in_flight);
+        else
+            srm_path_init(&made, now, to, &endpoint->config, link->peer.max_datagram);
         path = add_path(endpoint, &made);
+    }
     if (path == NULL || path == old) /* without memory what is known of the old one has to do */
         return;
     srm_conn_leave_line(link->conn, now);

@@ -205,6 +205,7 @@ static void write_repairs(packet_plan *p, srm_writer *w) {
 
 static void write_messages(packet_plan *p, srm_writer *w) {
     srm_outbox *outbox = &p->conn->outbox;
+    srm_repair_out *out = &p->link->repair_out;
     srm_fragment fragment;
     while (srm_outbox_next(outbox, srm_writer_left(w), &fragment)) {
         srm_sent_frame frame = {.kind = SRM_SENT_MSG,
@@ -216,9 +217,10 @@ static void write_messages(packet_plan *p, srm_writer *w) {
             return;
         srm_msg_frame_write(w, &fragment);
         srm_outbox_sent(outbox, &fragment);
-        if (fragment.whole && srm_repair_out_active(&p->link->repair_out, p->now, srm_outbox_ready(outbox)))
-            srm_repair_out_note(&p->link->repair_out, p->now, frame.channel, frame.number, frame.length,
-                                fragment.again, p->link->sent.next, p->link->rtt.smoothed);
+        bool streams = srm_repair_out_on_trial(out, p->now) && srm_outbox_ready(outbox);
+        if (fragment.whole && !streams)
+            srm_repair_out_note(out, p->now, frame.channel, frame.number, frame.length, fragment.again,
+                                p->link->sent.next, p->link->rtt.smoothed);
         p->any = p->eliciting = true;
     }
 }

@@ -38,9 +38,16 @@ void srm_repair_out_on_event(srm_repair_out *out, srm_time now, uint64_t acked, 
         out->lost_at = now;
 }
 
-bool srm_repair_out_active(const srm_repair_out *out, srm_time now, bool more) {
-    return (out->heard < SRM_REPAIR_TRIAL && !more) ||
-           (out->lost_at != SRM_TIME_NEVER && now - out->lost_at <= SRM_REPAIR_MEMORY);
+static bool is_lossy(const srm_repair_out *out, srm_time now) {
+    return out->lost_at != SRM_TIME_NEVER && now - out->lost_at <= SRM_REPAIR_MEMORY;
+}
+
+bool srm_repair_out_on_trial(const srm_repair_out *out, srm_time now) {
+    return out->heard < SRM_REPAIR_TRIAL && !is_lossy(out, now);
+}
+
+bool srm_repair_out_active(const srm_repair_out *out, srm_time now) {
+    return out->heard < SRM_REPAIR_TRIAL || is_lossy(out, now);
 }
 
 /* ---- The window ---- */
@@ -82,7 +89,7 @@ static void take_over(srm_repair_out *out, uint8_t channel, uint64_t packet) {
 
 void srm_repair_out_note(srm_repair_out *out, srm_time now, uint8_t channel, uint64_t number, size_t size,
                          bool again, uint64_t packet, srm_time rtt) {
-    if (size > SRM_REPAIR_SIZE_MAX || !srm_repair_out_active(out, now, false))
+    if (size > SRM_REPAIR_SIZE_MAX || !srm_repair_out_active(out, now))
         return;
     take_over(out, channel, packet);
     srm_repair_entry *entry = again ? find(out, channel, number) : NULL;

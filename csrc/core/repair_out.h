@@ -62,9 +62,11 @@ void srm_repair_out_trim(srm_repair_out *out);
 /* What an ACK or the loss timer told: packets that arrived, and that were lost. */
 void srm_repair_out_on_event(srm_repair_out *out, srm_time now, uint64_t acked, uint64_t lost);
 
-/* Whether small messages are covered now; `more`: others wait behind them. On a path that has told nothing
- * yet only those that stand alone are: what is lost of a stream shows at once among what follows. */
-bool srm_repair_out_active(const srm_repair_out *out, srm_time now, bool more);
+/* Whether small messages are covered now. */
+bool srm_repair_out_active(const srm_repair_out *out, srm_time now);
+/* Whether that is only because the path has told nothing yet. Then none is worth it that others wait behind:
+ * what is lost of a stream shows at once among what follows. */
+bool srm_repair_out_on_trial(const srm_repair_out *out, srm_time now);
 /* While active, a whole message of `size` bytes is in `packet`, for the first time or (`again`) once more
  * after a loss. `rtt`: smoothed. */
 void srm_repair_out_note(srm_repair_out *out, srm_time now, uint8_t channel, uint64_t number, size_t size,

@@ -114,9 +114,9 @@ void srm_engine_emit(srm_engine *engine, srm_message *node, uint8_t kind);
 void srm_engine_publish(srm_engine *engine);
 /* The core's hook. */
 void srm_engine_freed(void *context, void *handle, uint64_t cost);
-/* A message of this cost was refused: WRITABLE when it fits. */
 /* Up to which fill of the send buffer a message of this cost is taken. */
 uint64_t srm_send_limit(const srmudp_config *config, uint64_t cost);
+/* A message of this cost was refused: WRITABLE when it fits. */
 void srm_engine_want_room(srm_engine *engine, srmudp_connection *connection, uint64_t cost);
 
 #endif

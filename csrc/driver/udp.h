@@ -6,12 +6,12 @@
  * engine's lock; none blocks. What it asks of each socket, and what happens where the kernel doesn't have it:
  *
  * - IPV6_V6ONLY: the IPv6 socket never sees IPv4; required
- * - IP_MTU_DISCOVER: PROBE, "don't fragment" set and the kernel's own path MTU cache ignored, so that the
- * core can search by itself (RFC 8899); without: large packets may be fragmented
+ * - IP_MTU_DISCOVER: PROBE, "don't fragment" set and the kernel's own path MTU cache ignored, so that
+ *   the core can search by itself (RFC 8899); without: large packets may be fragmented
  * - IP_RECVTOS: each datagram's ECN bits (RFC 3168); without: reported as 0, Not-ECT
  * - SO_RCVBUF: SRM_UDP_RECEIVE_BUFFER, which bridges a pause of the engine's thread. With CAP_NET_ADMIN by
- *   SO_RCVBUFFORCE, else the kernel cuts it to net.core.rmem_max (212,992 by default: raise it for fast
- * links)
+ *   SO_RCVBUFFORCE, else the kernel cuts it to net.core.rmem_max (212,992 by default: raise it for
+ *   fast links)
  * - SO_SNDBUF: SRM_UDP_SEND_BUFFER, likewise with net.core.wmem_max
  * - UDP_SEGMENT: many datagrams in one call (Linux 4.18); without: sendmmsg
  * - UDP_GRO: likewise received (Linux 5.0); without: recvmmsg

@@ -42,7 +42,7 @@ static unsigned covered(const srm_repair_out *out, uint8_t channel) {
 TEST(nothing_is_covered_where_nothing_was_lost) {
     srm_repair_out out = fresh();
     srm_repair_out_on_event(&out, 0, 1000, 0);
-    CHECK(!srm_repair_out_active(&out, 0, false));
+    CHECK(!srm_repair_out_active(&out, 0));
     note(&out, 0, 1, 5, 7);
     CHECK_EQ(srm_repair_out_deadline(&out), SRM_TIME_NEVER);
     CHECK(out.entries == NULL);
@@ -52,8 +52,8 @@ TEST(nothing_is_covered_where_nothing_was_lost) {
 
 TEST(a_loss_is_forgotten_after_its_time) {
     srm_repair_out out = after_loss(95, 5);
-    CHECK(srm_repair_out_active(&out, SRM_REPAIR_MEMORY, false));
-    CHECK(!srm_repair_out_active(&out, SRM_REPAIR_MEMORY + 1, false));
+    CHECK(srm_repair_out_active(&out, SRM_REPAIR_MEMORY));
+    CHECK(!srm_repair_out_active(&out, SRM_REPAIR_MEMORY + 1));
     srm_repair_out_fini(&out);
 }
 
@@ -161,13 +161,13 @@ TEST(a_new_path_is_taken_for_a_lossy_one_until_it_has_told) {
     srm_repair_out out;
     srm_repair_out_init(&out, 0);
     srm_repair_out_on_event(&out, 0, SRM_REPAIR_TRIAL - 1, 0);
-    CHECK(srm_repair_out_active(&out, 0, false));
-    CHECK(!srm_repair_out_active(&out, 0, true)); /* what stands in a stream shows its loss by itself */
+    CHECK(srm_repair_out_active(&out, 0));
+    CHECK(srm_repair_out_on_trial(&out, 0)); /* what stands in a stream shows its loss by itself */
     srm_repair_out_on_event(&out, 0, 1, 0);
-    CHECK(!srm_repair_out_active(&out, 0, false));
+    CHECK(!srm_repair_out_active(&out, 0));
     srm_repair_out_on_event(&out, 0, 0, 1);
-    CHECK(srm_repair_out_active(&out, SRM_REPAIR_MEMORY, false));
-    CHECK(!srm_repair_out_active(&out, SRM_REPAIR_MEMORY + 1, false));
+    CHECK(srm_repair_out_active(&out, SRM_REPAIR_MEMORY));
+    CHECK(!srm_repair_out_active(&out, SRM_REPAIR_MEMORY + 1));
     srm_repair_out_fini(&out);
 }
 
